@@ -1,0 +1,77 @@
+"""Signing and strict recovery on secp256k1.
+
+A signature is 65 bytes: 31 + recovery id, r, s. Ours have low s and are deterministic (RFC 6979), so
+that signing the same digest twice gives the same bytes. Hive's own libraries choose other nonces; any canonical
+signature by the key is as good.
+"""
+
+from coincurve import PrivateKey, PublicKey
+
+from processors.hive.errors import SignatureError
+
+ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
+_HALF = ORDER // 2
+
+
+def sign(secret: bytes, digest: bytes) -> bytes:
+    """The canonical 65-byte signature of a 32-byte digest by 32 secret bytes."""
+    compact = PrivateKey(secret).sign_recoverable(digest, hasher=None)
+    return bytes([31 + compact[64]]) + compact[:64]
+
+
+def public_key(secret: bytes) -> bytes:
+    """The 33 bytes of the key that belongs to 32 secret bytes."""
+    return PrivateKey(secret).public_key.format()
+
+
+def is_low_s(signature: bytes) -> bool:
+    """Whether s of a 65-byte signature is in the lower half of the order, and not 0."""
+    return 0 < int.from_bytes(signature[33:], "big") <= _HALF
+
+
+def recover(signature: bytes, digest: bytes) -> bytes:
+    """33 bytes of the key that made a signature of our strict form (first byte 31..34, low s).
+
+    Raises SignatureError.
+    """
+    if len(signature) != 65 or not 31 <= signature[0] <= 34 or not is_low_s(signature):
+        raise SignatureError("a signature has 65 bytes, the first 31..34, and low s")
+    return _recover(signature[1:] + bytes([signature[0] - 31]), digest)
+
+
+def recover_as_hived(signature: bytes, digest: bytes) -> bytes:
+    """33 bytes of the key, of what hived takes: 27 + recovery id too (fc, elliptic_impl_priv.cpp).
+
+    High s is refused here, as since the change to bip-0062 in hived. Raises SignatureError.
+    """
+    if len(signature) != 65 or not 27 <= signature[0] < 35:
+        raise SignatureError("a signature has 65 bytes, the first 27..34")
+    if not is_low_s(signature):
+        raise SignatureError("signature is not canonical")
+    return _recover(signature[1:] + bytes([(signature[0] - 27) & 3]), digest)
+
+
+def recover_any(signature: bytes, digest: bytes) -> bytes:
+    """33 bytes of the key, high s allowed: for blocks from before the rule. Raises SignatureError."""
+    if len(signature) != 65 or not 27 <= signature[0] < 35:
+        raise SignatureError("a signature has 65 bytes, the first 27..34")
+    return _recover(signature[1:] + bytes([(signature[0] - 27) & 3]), digest)
+
+
+def _recover(compact: bytes, digest: bytes) -> bytes:
+    try:
+        key: bytes = PublicKey.from_signature_and_message(compact, digest, hasher=None).format()
+    except Exception as error:  # coincurve raises bare Exception for what recovers to no point
+        raise SignatureError("the signature recovers to no key") from error
+    return key
+
+
+def is_valid_point(key: bytes) -> bool:
+    """Whether 33 bytes are a point of the curve in compressed form."""
+    if len(key) != 33 or key[0] not in (2, 3):
+        return False
+    try:
+        PublicKey(key)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,25 @@
+"""What can go wrong with the memory of a node. Every message holds the value and the remedy."""
+
+
+class StateError(Exception):
+    """Root of the floor's errors."""
+
+
+class CodecError(StateError):
+    """A value has no canonical form, or bytes are not the canonical form of anything."""
+
+
+class StoreLockedError(StateError):
+    """Another process holds the store."""
+
+
+class StoreDamagedError(StateError):
+    """The store cannot be read as it was written."""
+
+
+class StoreMismatchError(StateError):
+    """The store belongs to another genesis, or to a newer format."""
+
+
+class ProofError(StateError):
+    """A proof does not lead to the root it was made for."""

@@ -1,0 +1,363 @@
+"""Every key and value type of the state, as typed tables (docs/schema.md says the same in words).
+
+A value is a frozen msgspec struct that encodes as an array of its fields; msgspec writes the same shortest
+forms as :mod:`state.codec` (a test holds the two together). Nobody writes a key by hand.
+"""
+
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from state.codec import pack
+
+Key = tuple[int | str | bytes, ...]
+V = TypeVar("V", bound="Value")
+
+
+class Value(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """Base of all values: immutable, compared by content, encoded as an array."""
+
+
+class Table(Generic[V]):
+    """A named set of entries with typed key fields and one value type.
+
+    ``resident`` tables are bounded and small: the state keeps them decoded in memory. ``fixed`` makes a table
+    with exactly one entry, under that key of the table ``name`` (the singletons of ``meta``).
+    """
+
+    __slots__ = ("decode", "fields", "fixed", "name", "prefix", "resident", "value")
+
+    def __init__(
+        self, name: str, fields: tuple[type, ...], value: type[V], *, resident: bool = False, fixed: Key = ()
+    ) -> None:
+        self.name = name
+        self.fields = fields
+        self.value = value
+        self.resident = resident
+        self.fixed = fixed
+        self.prefix = name.encode() + b"\0"
+        self.decode = msgspec.msgpack.Decoder(value).decode
+
+    def key(self, fields: Key) -> bytes:
+        """The canonical msgpack array of the key fields: what roots, traces and proofs speak of."""
+        return pack(list(fields))
+
+    def store_key(self, fields: Key) -> bytes:
+        """The key inside the store: ordered as the fields are (integers by size, text by its bytes)."""
+        return self.prefix + b"".join(map(_ordered, fields))
+
+    def parse_key(self, stored: bytes) -> Key:
+        """The fields of a key that :meth:`store_key` made."""
+        fields: list[int | str | bytes] = []
+        at = len(self.prefix)
+        for kind in self.fields:
+            if kind is int:
+                fields.append(int.from_bytes(stored[at : at + 8], "big"))
+                at += 8
+                continue
+            end = _end_of_text(stored, at)
+            raw = stored[at:end].replace(b"\0\xff", b"\0")
+            fields.append(raw.decode() if kind is str else raw)
+            at = end + 2
+        return tuple(fields)
+
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+def encode_value(value: Value) -> bytes:
+    """The canonical msgpack array of a value's fields."""
+    return _encode(value)
+
+
+def _ordered(field: int | str | bytes) -> bytes:
+    if type(field) is int:
+        return field.to_bytes(8, "big")
+    raw = field.encode() if isinstance(field, str) else bytes(field)
+    return raw.replace(b"\0", b"\0\xff") + b"\0\0"
+
+
+def _end_of_text(stored: bytes, at: int) -> int:
+    while True:
+        at = stored.index(b"\0", at)
+        if stored[at + 1] == 0:
+            return at
+        at += 2
+
+
+class Head(Value, frozen=True):
+    """``meta/head``: the block applied last."""
+
+    height: int
+    block_id: bytes  # 20
+    timestamp: int  # seconds since 1970
+
+
+class Taken(Value, frozen=True):
+    """A TaPoS triple with the block it came from."""
+
+    num: int  # ref_block_num
+    pre: int  # ref_block_prefix
+    exp: int  # expiration, seconds since 1970
+    height: int
+
+
+class Headers(Value, frozen=True):
+    """``meta/headers``: the header asked for in this round, and the one elected last."""
+
+    asked: Taken | None
+    elected: Taken | None
+
+
+class Tally(Value, frozen=True):
+    """``meta/tally``: how the last tally ended."""
+
+    height: int  # of the tally; start_block before the first
+    is_open: bool
+    open_rounds: int
+    seat_given: int  # height of the tally that gave the last seat
+    limit: int  # safety limit of the last agreed tally
+    last: int  # limit of the last confirmed rotation
+    patience: int  # agreed tallies running at which wanted differed
+
+
+class Counters(Value, frozen=True):
+    """``meta/counters``: never reused, never reset."""
+
+    payload: int  # the last payload id given
+    job: int  # the last sequence of chron given
+
+
+class OwnerChanges(Value, frozen=True):
+    """``meta/owner_changes``: timestamps of the newest changes of the owner authority, at most 3."""
+
+    times: tuple[int, ...]
+
+
+class Parameter(Value, frozen=True):
+    """``param``: one protocol parameter in force."""
+
+    value: int
+
+
+class Member(Value, frozen=True):
+    """``node``: a registered Hive account (protocol section 4)."""
+
+    domain: str
+    signing_key: bytes  # 33
+    pop: bytes  # 65
+    follow_active: bool
+    next_key: bytes | None
+    ripe_key: bytes | None
+    count: int  # agreed tallies reported with the signing key, at most ripe_rounds
+    leaving: bool
+    ver: str  # of the last accepted report
+
+
+class KeyOwner(Value, frozen=True):
+    """``key``: the member that has a key (its signing key, now or ever)."""
+
+    account: str
+
+
+class Seat(Value, frozen=True):
+    """``runner``: a member with a seat."""
+
+    since: int  # height
+    missed: int  # agreed rounds running without the agreed root
+    marks: int  # rotations not signed
+
+
+class Balance(Value, frozen=True):
+    """``balance``: liquid tokens, smallest units."""
+
+    liquid: int
+
+
+class Collateral(Value, frozen=True):
+    """``collateral``: locked tokens and the part of them that is leaving, smallest units."""
+
+    locked: int
+    leaving: int
+
+
+class Authority(Value, frozen=True):
+    """``authority``: an authority of the group account as it is on chain; pairs sorted by key and by name."""
+
+    threshold: int
+    keys: tuple[tuple[bytes, int], ...]
+    accounts: tuple[tuple[str, int], ...]
+
+
+class Report(Value, frozen=True):
+    """``report``: the accepted report of this round; gone after the tally."""
+
+    root: bytes  # 32
+    key: bytes  # the key that signed it
+    ver: str
+
+
+class Round(Value, frozen=True):
+    """``round``: what the tally of round H found."""
+
+    root: bytes | None
+    header: Taken | None
+    agreed: tuple[str, ...]
+
+
+class Payload(Value, frozen=True):
+    """``queue``: a payload that waits or is out. ``op`` is empty for a rotation."""
+
+    kind: str  # rotation | payout
+    expiries: int
+    queued: int  # height
+    to: str
+    amount: int
+    asset: str  # HIVE | HBD
+    memo: str
+    out: str  # id of the group transaction that carries it, or ""
+
+
+class Record(Value, frozen=True):
+    """``ms``: a group transaction that is out (protocol sections 6 to 8)."""
+
+    payloads: tuple[int, ...]
+    kind: str  # rotation | payout
+    expiration: int
+    tx: bytes  # without signatures, legacy pack
+    txid: bytes  # 20
+    digest: bytes  # 32
+    roles: tuple[str, ...]  # authorities needed
+    built: int  # height
+    status: str  # collecting | ready | refused
+    ready_at: int  # height, 0 while never ready
+    order: tuple[str, ...]
+    recasts: int  # since ready
+    attempts: tuple[tuple[int, str], ...]  # (height, account or "*")
+    job: tuple[int, int]  # its recast job in chron: (height, sequence)
+    limit: int  # safety limit, of a rotation
+    needed: tuple[bytes, ...]  # keys that were signers at building and still are, of a rotation
+
+
+class Signature(Value, frozen=True):
+    """``sig``: a signature that counts."""
+
+    sig: bytes  # 65
+    height: int
+    sender: str
+
+
+class Refusal(Value, frozen=True):
+    """``refusal``: a member's refusal of a group transaction."""
+
+    why: str
+    height: int
+
+
+class Job(Value, frozen=True):
+    """``chron``: work due at a height."""
+
+    kind: str  # recast | standing | forget
+    what: str  # record id, index of a standing payout, or what to forget
+
+
+class Done(Value, frozen=True):
+    """``done``: the end of a payload."""
+
+    status: str  # confirmed | expired | failed | dropped
+    txid: bytes | None
+    height: int
+    signers: tuple[bytes, ...]
+    why: str
+
+
+class Rejection(Value, frozen=True):
+    """``rejected``: an operation of ours that was rejected."""
+
+    txid: bytes
+    account: str
+    name: str
+    code: str
+
+
+class MoreRejections(Value, frozen=True):
+    """``rejected_more``: how many further ones the block held."""
+
+    count: int
+
+
+class FeedNote(Value, frozen=True):
+    """``feed``: an operation on the group account that is an alarm."""
+
+    name: str
+    account: str
+
+
+class Income(Value, frozen=True):
+    """``income``: a transfer to the group account; for people, no rule depends on it."""
+
+    sender: str
+    amount: int
+    asset: str
+
+
+class Standing(Value, frozen=True):
+    """``standing``: a standing payout of the genesis."""
+
+    to: str
+    amount: int
+    asset: str
+    every: int  # blocks
+    memo: str
+
+
+HEAD = Table("meta", (str,), Head, resident=True, fixed=("head",))
+HEADERS = Table("meta", (str,), Headers, resident=True, fixed=("headers",))
+TALLY = Table("meta", (str,), Tally, resident=True, fixed=("tally",))
+COUNTERS = Table("meta", (str,), Counters, resident=True, fixed=("counters",))
+OWNER_CHANGES = Table("meta", (str,), OwnerChanges, resident=True, fixed=("owner_changes",))
+PARAM = Table("param", (str,), Parameter, resident=True)
+NODE = Table("node", (str,), Member, resident=True)
+KEY = Table("key", (bytes,), KeyOwner, resident=True)
+RUNNER = Table("runner", (str,), Seat, resident=True)
+BALANCE = Table("balance", (str,), Balance)
+COLLATERAL = Table("collateral", (str,), Collateral)
+AUTHORITY = Table("authority", (str,), Authority, resident=True)
+REPORT = Table("report", (str,), Report, resident=True)
+ROUND = Table("round", (int,), Round)
+QUEUE = Table("queue", (int,), Payload, resident=True)
+MS = Table("ms", (str,), Record, resident=True)
+SIG = Table("sig", (str, bytes), Signature, resident=True)
+REFUSAL = Table("refusal", (str, str), Refusal, resident=True)
+CHRON = Table("chron", (int, int), Job, resident=True)
+DONE = Table("done", (int,), Done)
+REJECTED = Table("rejected", (int, int), Rejection)
+REJECTED_MORE = Table("rejected_more", (int,), MoreRejections)
+FEED = Table("feed", (int, int), FeedNote)
+INCOME = Table("income", (int, int), Income)
+STANDING = Table("standing", (int,), Standing, resident=True)
+
+SINGLETONS: tuple[Table[Any], ...] = (HEAD, HEADERS, TALLY, COUNTERS, OWNER_CHANGES)
+TABLES: tuple[Table[Any], ...] = (
+    PARAM,
+    NODE,
+    KEY,
+    RUNNER,
+    BALANCE,
+    COLLATERAL,
+    AUTHORITY,
+    REPORT,
+    ROUND,
+    QUEUE,
+    MS,
+    SIG,
+    REFUSAL,
+    CHRON,
+    DONE,
+    REJECTED,
+    REJECTED_MORE,
+    FEED,
+    INCOME,
+    STANDING,
+)
+NAMES: tuple[str, ...] = tuple(sorted({table.name for table in SINGLETONS + TABLES}))

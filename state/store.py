@@ -1,0 +1,168 @@
+"""LevelDB behind a small interface, and its in-memory twin. The only room here that touches files.
+
+A write is a list of (key, value or None = delete), applied as one atom.
+"""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+import plyvel
+from sortedcontainers import SortedDict
+
+from state.errors import StoreDamagedError, StoreLockedError, StoreMismatchError
+
+#: Format of what stands in a store; a newer one is refused, an older one is migrated.
+FORMAT = 1
+_IDENTITY = b"!identity"
+
+Batch = list[tuple[bytes, bytes | None]]
+
+
+class Store(Protocol):
+    """What the state needs of a store."""
+
+    def get(self, key: bytes) -> bytes | None:
+        """The value of ``key``, or None."""
+
+    def iterate(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        """All entries whose key begins with ``prefix``, by key."""
+
+    def write(self, batch: Batch, *, sync: bool) -> None:
+        """Apply the whole batch or nothing; with ``sync`` it is on disk before this returns."""
+
+    def close(self) -> None:
+        """Let go of the store."""
+
+
+class MemoryStore:
+    """A store in memory: same order, same atomicity, nothing kept."""
+
+    def __init__(self) -> None:
+        self._entries: SortedDict = SortedDict()
+
+    def get(self, key: bytes) -> bytes | None:
+        value: bytes | None = self._entries.get(key)
+        return value
+
+    def iterate(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        for key in list(self._entries.irange(prefix, prefix + b"\xff" * 64)):
+            yield key, self._entries[key]
+
+    def write(self, batch: Batch, *, sync: bool) -> None:
+        for key, value in batch:
+            if value is None:
+                self._entries.pop(key, None)
+            else:
+                self._entries[key] = value
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+
+class LevelStore:
+    """A LevelDB in a folder, held by one process.
+
+    Raises StoreLockedError, StoreDamagedError; in neither case is anything in the folder changed.
+    """
+
+    def __init__(self, folder: Path, *, create: bool = True) -> None:
+        if not create and not (folder / "CURRENT").exists():
+            raise StoreDamagedError(f"{folder} holds no store: name another folder, or let the node make one")
+        self._lock = _hold(folder, create=create)
+        try:
+            self._db = plyvel.DB(
+                str(folder),
+                create_if_missing=create,
+                bloom_filter_bits=10,
+                lru_cache_size=8 << 20,
+                write_buffer_size=4 << 20,
+                max_open_files=64,
+            )
+        except plyvel.IOError as error:
+            os.close(self._lock)
+            if "lock" in str(error).lower():
+                raise StoreLockedError(
+                    f"{folder} is held by another process: stop that node first, or name another folder"
+                ) from error
+            raise _damaged(folder, error) from error
+        except plyvel.Error as error:
+            os.close(self._lock)
+            raise _damaged(folder, error) from error
+        self._folder = folder
+
+    def get(self, key: bytes) -> bytes | None:
+        try:
+            value: bytes | None = self._db.get(key, verify_checksums=True)
+        except plyvel.Error as error:
+            raise _damaged(self._folder, error) from error
+        return value
+
+    def iterate(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        try:
+            with self._db.iterator(prefix=prefix, verify_checksums=True) as entries:
+                yield from entries
+        except plyvel.Error as error:
+            raise _damaged(self._folder, error) from error
+
+    def write(self, batch: Batch, *, sync: bool) -> None:
+        try:
+            with self._db.write_batch(transaction=True, sync=sync) as atom:
+                for key, value in batch:
+                    if value is None:
+                        atom.delete(key)
+                    else:
+                        atom.put(key, value)
+        except plyvel.Error as error:
+            raise _damaged(self._folder, error) from error
+
+    def close(self) -> None:
+        self._db.close()
+        os.close(self._lock)
+
+
+def _hold(folder: Path, *, create: bool) -> int:
+    """Lock the folder for this process before LevelDB looks at it, so that a refused opening changes nothing."""
+    if create:
+        folder.mkdir(parents=True, exist_ok=True)
+    held = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(held)
+        raise StoreLockedError(
+            f"{folder} is held by another process: stop that node first, or name another folder"
+        ) from error
+    return held
+
+
+def _damaged(folder: Path, error: Exception) -> StoreDamagedError:
+    return StoreDamagedError(
+        f"{folder} cannot be read or written ({error}): check the disk, then move the folder away and let the node "
+        f"replay; its keys and journal lie elsewhere"
+    )
+
+
+def identify(store: Store, genesis_hash: bytes) -> bool:
+    """Check that ``store`` belongs to this genesis and format; True when it is new and was marked now.
+
+    Raises StoreMismatchError, having changed nothing.
+    """
+    found = store.get(_IDENTITY)
+    if found is None:
+        if next(store.iterate(b""), None) is not None:
+            raise StoreMismatchError("the store holds something that is no Waggle state: name another folder")
+        store.write([(_IDENTITY, bytes([FORMAT]) + genesis_hash)], sync=True)
+        return True
+    if found[0] > FORMAT:
+        raise StoreMismatchError(
+            f"the store has format {found[0]}, this version knows up to {FORMAT}: install the newer version"
+        )
+    if found[1:] != genesis_hash:
+        raise StoreMismatchError(
+            f"the store belongs to genesis {found[1:].hex()}, the configured one is {genesis_hash.hex()}: "
+            f"name another data folder or the right genesis file"
+        )
+    return False

@@ -1,0 +1,64 @@
+"""The working copy of one block: reads through to the state, collects writes, is committed or thrown away."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from state.schema import Key, Table, V
+
+if TYPE_CHECKING:
+    from state.state import State
+
+Change = tuple[Table[Any], Key, Any]  # value None = deleted
+
+
+class View:
+    """Reads see what this block wrote; the state changes only when :meth:`State.commit` takes the view."""
+
+    __slots__ = ("_base", "_writes")
+
+    def __init__(self, base: "State") -> None:
+        self._base = base
+        self._writes: dict[tuple[str, Key], tuple[Table[Any], Any]] = {}
+
+    def get(self, table: Table[V], *key: int | str | bytes) -> V | None:
+        """The value under ``key``, or None. A singleton takes no key."""
+        key = key or table.fixed
+        written = self._writes.get((table.name, key))
+        if written is not None:
+            found: V | None = written[1]
+            return found
+        return self._base.get(table, *key)
+
+    def need(self, table: Table[V], *key: int | str | bytes) -> V:
+        """The value under ``key``, which a rule knows to exist; KeyError is a bug."""
+        value = self.get(table, *key)
+        if value is None:
+            raise KeyError(f"{table.name} has no entry {key or table.fixed}")
+        return value
+
+    def put(self, table: Table[V], value: V, *key: int | str | bytes) -> None:
+        """Write ``value`` under ``key``."""
+        key = key or table.fixed
+        self._writes[table.name, key] = (table, value)
+
+    def delete(self, table: Table[V], *key: int | str | bytes) -> None:
+        """Remove the entry under ``key`` if there is one."""
+        self._writes[table.name, key] = (table, None)
+
+    def walk(self, table: Table[V], *start: int | str | bytes) -> Iterator[tuple[Key, V]]:
+        """The entries whose key begins with ``start``, by key fields; changes made meanwhile are not seen."""
+        n = len(start)
+        merged = dict(self._base.walk(table, *start))
+        for (name, key), (_, value) in self._writes.items():
+            if name == table.name and key[:n] == start:
+                merged[key] = value
+        return iter([(key, merged[key]) for key in sorted(merged) if merged[key] is not None])
+
+    def changes(self) -> list[Change]:
+        """The entries whose value differs from that before the block, by table name and key fields."""
+        base = self._base
+        return [
+            (table, key, value)
+            for (_, key), (table, value) in sorted(self._writes.items(), key=lambda item: item[0])
+            if base.get(table, *key) != value
+        ]
