@@ -216,6 +216,7 @@ class Payload(Value, frozen=True):
     asset: str  # HIVE | HBD
     memo: str
     out: str  # id of the group transaction that carries it, or ""
+    past: tuple[bytes, ...]  # ids of the transactions that carried it and expired
 
 
 class Record(Value, frozen=True):

@@ -69,7 +69,7 @@ class LevelStore:
     """
 
     def __init__(self, folder: Path, *, create: bool = True) -> None:
-        if not create and not (folder / "CURRENT").exists():
+        if not create and not folder.joinpath("CURRENT").exists():
             raise StoreDamagedError(f"{folder} holds no store: name another folder, or let the node make one")
         self._lock = _hold(folder, create=create)
         try:

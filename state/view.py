@@ -14,10 +14,12 @@ Change = tuple[Table[Any], Key, Any]  # value None = deleted
 class View:
     """Reads see what this block wrote; the state changes only when :meth:`State.commit` takes the view."""
 
-    __slots__ = ("_base", "_writes")
+    __slots__ = ("_base", "_writes", "writes")
 
     def __init__(self, base: "State") -> None:
         self._base = base
+        #: how often this view was written to: a rule that rejects must not have
+        self.writes = 0
         self._writes: dict[tuple[str, Key], tuple[Table[Any], Any]] = {}
 
     def get(self, table: Table[V], *key: int | str | bytes) -> V | None:
@@ -39,11 +41,13 @@ class View:
     def put(self, table: Table[V], value: V, *key: int | str | bytes) -> None:
         """Write ``value`` under ``key``."""
         key = key or table.fixed
+        self.writes += 1
         self._writes[table.name, key] = (table, value)
 
     def delete(self, table: Table[V], *key: int | str | bytes) -> None:
         """Remove the entry under ``key`` if there is one."""
-        self._writes[table.name, key] = (table, None)
+        self.writes += 1
+        self._writes[table.name, key or table.fixed] = (table, None)
 
     def walk(self, table: Table[V], *start: int | str | bytes) -> Iterator[tuple[Key, V]]:
         """The entries whose key begins with ``start``, by key fields; changes made meanwhile are not seen."""

@@ -226,17 +226,23 @@ def _envelope_of(raw: Any) -> _Envelope:
     if type(raw) is not dict:
         raise HiveDataError(f"not a block: {str(raw)[:60]}")
     try:
-        texts = [
-            raw[name] for name in ("previous", "timestamp", "witness", "transaction_merkle_root", "witness_signature")
-        ]
+        envelope = _Envelope(
+            previous=raw["previous"],
+            timestamp=raw["timestamp"],
+            witness=raw["witness"],
+            transaction_merkle_root=raw["transaction_merkle_root"],
+            witness_signature=raw["witness_signature"],
+            extensions=raw.get("extensions", []),
+            transactions=raw.get("transactions", []),
+            transaction_ids=raw.get("transaction_ids", []),
+            block_id=raw.get("block_id") or "",
+        )
     except KeyError as error:
         raise HiveDataError(f"the block lacks {error}") from error
-    identity = raw.get("block_id") or ""
-    if not all(type(text) is str for text in [*texts, identity]):
+    texts = (envelope.previous, envelope.timestamp, envelope.witness, envelope.transaction_merkle_root)
+    if not all(type(text) is str for text in (*texts, envelope.witness_signature, envelope.block_id)):
         raise HiveDataError("the header of a block consists of texts")
-    transactions, hints = raw.get("transactions", []), raw.get("transaction_ids", [])
-    extensions = raw.get("extensions", [])
-    return _Envelope(*texts, extensions=extensions, transactions=transactions, transaction_ids=hints, block_id=identity)
+    return envelope
 
 
 def show_header(header: Header, *, typed: bool) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from processors.hive.types import (
     Hex,
     Int,
     Key,
+    Reader,
     Symbols,
     Text,
     Time,
@@ -28,6 +29,13 @@ def _items(x: Any) -> list[Any]:
     return x
 
 
+def _count(reader: Reader) -> int:
+    count = reader.varint()
+    if count > _MAX_ITEMS:
+        raise HiveDataError(f"{count} items are too many")
+    return count
+
+
 class Vector(Type):
     """A list, in its order."""
 
@@ -36,6 +44,9 @@ class Vector(Type):
 
     def parse(self, x: Any, chain: Chain) -> tuple[Any, ...]:
         return tuple([self._item.parse(item, chain) for item in _items(x)])
+
+    def unpack(self, reader: Reader) -> tuple[Any, ...]:
+        return tuple([self._item.unpack(reader) for _ in range(_count(reader))])
 
     def pack(self, out: bytearray, value: tuple[Any, ...], symbols: Symbols) -> None:
         out += varint(len(value))
@@ -67,6 +78,9 @@ class Map(Type):
             found.setdefault(self._key.parse(pair[0], chain), self._value.parse(pair[1], chain))
         return tuple(sorted(found.items()))
 
+    def unpack(self, reader: Reader) -> tuple[tuple[Any, Any], ...]:
+        return tuple([(self._key.unpack(reader), self._value.unpack(reader)) for _ in range(_count(reader))])
+
     def pack(self, out: bytearray, value: tuple[tuple[Any, Any], ...], symbols: Symbols) -> None:
         out += varint(len(value))
         for key, item in value:
@@ -85,6 +99,9 @@ class Optional(Type):
 
     def parse(self, x: Any, chain: Chain) -> Any:
         return None if x is None else self.item.parse(x, chain)
+
+    def unpack(self, reader: Reader) -> Any:
+        return self.item.unpack(reader) if BOOL.unpack(reader) else None
 
     def pack(self, out: bytearray, value: Any, symbols: Symbols) -> None:
         out.append(value is not None)
@@ -110,6 +127,9 @@ class Struct(Type):
             return {name: parse(x.get(name) if optional else x[name], chain) for name, parse, optional in self._parsers}
         except KeyError as error:
             raise HiveDataError(f"the field {error} is missing") from error
+
+    def unpack(self, reader: Reader) -> dict[str, Any]:
+        return {name: field.unpack(reader) for name, field in self.fields.items()}
 
     def pack(self, out: bytearray, value: dict[str, Any], symbols: Symbols) -> None:
         for name, pack in self._packers:
@@ -147,6 +167,13 @@ class StaticVariant(Type):
         kind = self._alternatives[which][1]
         return Variant(which, None if kind is None else kind.parse(inner, chain))
 
+    def unpack(self, reader: Reader) -> Variant:
+        which = reader.varint()
+        if which >= len(self._alternatives):
+            raise HiveDataError(f"no such alternative: {which}")
+        kind = self._alternatives[which][1]
+        return Variant(which, None if kind is None else kind.unpack(reader))
+
     def pack(self, out: bytearray, value: Variant, symbols: Symbols) -> None:
         out += varint(value.which)
         kind = self._alternatives[value.which][1]
@@ -178,6 +205,11 @@ class AuthorityType(Type):
             )
         except KeyError as error:
             raise HiveDataError(f"the authority lacks {error}") from error
+
+    def unpack(self, reader: Reader) -> Authority:
+        threshold = self._threshold.unpack(reader)
+        accounts = self._accounts.unpack(reader)
+        return Authority(threshold, accounts, self._keys.unpack(reader))
 
     def pack(self, out: bytearray, value: Authority, symbols: Symbols) -> None:
         self._threshold.pack(out, value.weight_threshold, symbols)

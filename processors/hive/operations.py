@@ -36,7 +36,7 @@ from processors.hive.compounds import (
     Vector,
 )
 from processors.hive.errors import HiveDataError, UnknownOperationError
-from processors.hive.types import Int, Symbols, Text, varint
+from processors.hive.types import Int, Reader, Symbols, Text, varint
 
 _CUSTOM_ID = Text(32)
 _NAMES = Set(NAME)
@@ -317,6 +317,15 @@ def pack_operation(out: bytearray, operation: Operation, symbols: Symbols) -> No
     _, number, fields = _BY_NAME[operation.name]
     out += number
     fields.pack(out, operation.value, symbols)
+
+
+def unpack_operation(reader: Reader) -> Operation:
+    """The operation of the next packed bytes. Raises HiveDataError, UnknownOperationError."""
+    number = reader.varint()
+    if number >= len(TABLE):
+        raise UnknownOperationError(f"the operation number {number} is not known to this version")
+    name, fields = TABLE[number]
+    return Operation(name, fields.unpack(reader))
 
 
 def show_operation(operation: Operation, chain: Chain, *, typed: bool) -> Any:

@@ -8,9 +8,9 @@ import msgspec
 from processors.hive.chain import TYPED_SYMBOLS, Chain
 from processors.hive.compounds import FUTURE_EXTENSIONS, SIGNATURE
 from processors.hive.errors import HiveDataError
-from processors.hive.operations import Operation, pack_operation, parse_operation, show_operation
+from processors.hive.operations import Operation, pack_operation, parse_operation, show_operation, unpack_operation
 from processors.hive.times import time_from_text, time_to_text
-from processors.hive.types import varint
+from processors.hive.types import Reader, varint
 
 _MAX_OPERATIONS = 4096
 
@@ -67,6 +67,17 @@ def pack_transaction(tx: Transaction, chain: Chain, *, typed: bool = False) -> b
         pack_operation(out, operation, symbols)
     FUTURE_EXTENSIONS.pack(out, tx.extensions, symbols)
     return bytes(out)
+
+
+def unpack_transaction(packed: bytes, chain: Chain) -> Transaction:
+    """The transaction, without signatures, of bytes in either pack. Raises HiveDataError."""
+    reader = Reader(packed, chain)
+    num, prefix, expiration = reader.number(2), reader.number(4), reader.number(4)
+    operations = tuple([unpack_operation(reader) for _ in range(min(reader.varint(), _MAX_OPERATIONS))])
+    tx = Transaction(num, prefix, expiration, operations, FUTURE_EXTENSIONS.unpack(reader))
+    if not reader.at_end():
+        raise HiveDataError("bytes follow the transaction")
+    return tx
 
 
 def pack_signatures(signatures: tuple[bytes, ...]) -> bytes:

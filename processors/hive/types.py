@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from processors.hive.chain import NAI, PRECISION, Chain
+from processors.hive.chain import NAI, PRECISION, TYPED_SYMBOLS, Chain
 from processors.hive.errors import HiveDataError
 from processors.hive.keys import public_key_from_text, public_key_to_text
 from processors.hive.times import time_from_text, time_to_text
@@ -52,6 +52,47 @@ def varint(number: int) -> bytes:
     return bytes(out)
 
 
+class Reader:
+    """Reads packed bytes from the front; HiveDataError where they end too early."""
+
+    __slots__ = ("_at", "_data", "chain")
+
+    def __init__(self, data: bytes, chain: Chain) -> None:
+        self._data = data
+        self._at = 0
+        self.chain = chain
+
+    def take(self, size: int) -> bytes:
+        """The next ``size`` bytes."""
+        found = self._data[self._at : self._at + size]
+        if len(found) != size:
+            raise HiveDataError("packed bytes end too early")
+        self._at += size
+        return found
+
+    def number(self, size: int) -> int:
+        """The next unsigned little-endian integer."""
+        return int.from_bytes(self.take(size), "little")
+
+    def varint(self) -> int:
+        """The next unsigned LEB128 integer of at most 32 bits, in its shortest form."""
+        value = shift = 0
+        while True:
+            octet = self.take(1)[0]
+            value |= (octet & 0x7F) << shift
+            shift += 7
+            if octet < 0x80:
+                if value >= 1 << 32 or (octet == 0 and shift > 7):
+                    raise HiveDataError("a size is not in its shortest form")
+                return value
+            if shift > 28:
+                raise HiveDataError("a size does not fit 32 bits")
+
+    def at_end(self) -> bool:
+        """Whether everything was read."""
+        return self._at == len(self._data)
+
+
 class Type:
     """One field type."""
 
@@ -61,6 +102,10 @@ class Type:
 
     def pack(self, out: bytearray, value: Any, symbols: Symbols) -> None:
         """Append the bytes of ``value``."""
+        raise NotImplementedError
+
+    def unpack(self, reader: Reader) -> Any:
+        """The value of the next bytes, in either pack. Raises HiveDataError."""
         raise NotImplementedError
 
     def show(self, value: Any, chain: Chain, typed: bool) -> Any:
@@ -83,6 +128,9 @@ class Int(Type):
             raise HiveDataError(f"not an integer of {self._size} bytes: {str(x)[:40]}")
         return x
 
+    def unpack(self, reader: Reader) -> int:
+        return int.from_bytes(reader.take(self._size), "little", signed=self._signed)
+
     def pack(self, out: bytearray, value: int, symbols: Symbols) -> None:
         out += value.to_bytes(self._size, "little", signed=self._signed)
 
@@ -97,6 +145,12 @@ class Bool(Type):
         if type(x) is not bool:
             raise HiveDataError(f"not a bool: {str(x)[:40]}")
         return x
+
+    def unpack(self, reader: Reader) -> bool:
+        octet = reader.number(1)
+        if octet > 1:
+            raise HiveDataError(f"not a bool: {octet}")
+        return octet == 1
 
     def pack(self, out: bytearray, value: bool, symbols: Symbols) -> None:
         out.append(value)
@@ -113,6 +167,9 @@ class Text(Type):
             raise HiveDataError(f"not a text of at most {self._limit} bytes: {str(x)[:40]}")
         return x
 
+    def unpack(self, reader: Reader) -> str:
+        return reader.take(min(reader.varint(), self._limit + 1)).decode("utf-8", "surrogateescape")
+
     def pack(self, out: bytearray, value: str, symbols: Symbols) -> None:
         # surrogateescape: old blocks hold strings that are not UTF-8, read with the same escape
         raw = value.encode("utf-8", "surrogateescape")
@@ -125,6 +182,9 @@ class Time(Type):
 
     def parse(self, x: Any, chain: Chain) -> int:
         return time_from_text(x)
+
+    def unpack(self, reader: Reader) -> int:
+        return reader.number(4)
 
     def pack(self, out: bytearray, value: int, symbols: Symbols) -> None:
         out += value.to_bytes(4, "little")
@@ -170,6 +230,16 @@ class AssetType(Type):
         amount = int(match[2] + match[3])
         return Asset(-amount if match[1] else amount, kind)
 
+    def unpack(self, reader: Reader) -> Asset:
+        amount = int.from_bytes(reader.take(8), "little", signed=True)
+        symbol = reader.take(4)
+        if symbol in TYPED_SYMBOLS:
+            return Asset(amount, TYPED_SYMBOLS.index(symbol))
+        symbol += reader.take(4)
+        if symbol not in reader.chain.legacy_symbols:
+            raise HiveDataError(f"not a symbol: {symbol.hex()}")
+        return Asset(amount, reader.chain.legacy_symbols.index(symbol))
+
     def pack(self, out: bytearray, value: Asset, symbols: Symbols) -> None:
         out += value[0].to_bytes(8, "little", signed=True)
         out += symbols[value[1]]
@@ -192,6 +262,9 @@ class Key(Type):
             raise HiveDataError(f"not a public key: {str(x)[:60]}")
         return public_key_from_text(x, chain.address_prefix)
 
+    def unpack(self, reader: Reader) -> bytes:
+        return reader.take(33)
+
     def pack(self, out: bytearray, value: bytes, symbols: Symbols) -> None:
         out += value
 
@@ -213,6 +286,9 @@ class Hex(Type):
         except ValueError as error:
             raise HiveDataError(f"not hex: {x[:60]}") from error
 
+    def unpack(self, reader: Reader) -> bytes:
+        return reader.take(reader.varint() if self._size is None else self._size)
+
     def pack(self, out: bytearray, value: bytes, symbols: Symbols) -> None:
         if self._size is None:
             out += varint(len(value))
@@ -232,6 +308,9 @@ class Version(Type):
         if major > 255 or hardfork > 255 or release > 65535:
             raise HiveDataError(f"not a version: {x}")
         return major << 24 | hardfork << 16 | release
+
+    def unpack(self, reader: Reader) -> int:
+        return reader.number(4)
 
     def pack(self, out: bytearray, value: int, symbols: Symbols) -> None:
         out += value.to_bytes(4, "little")

@@ -11,6 +11,7 @@ from processors.hive.transaction import (
     show_transaction,
     signing_digest,
     transaction_id,
+    unpack_transaction,
 )
 from tests.vectors import chain_of, golden
 
@@ -44,6 +45,18 @@ def test_what_is_shown_is_read_back(vector):
     tx = parse_transaction(vector["tx"], chain)
     for typed in (False, True):
         assert parse_transaction(show_transaction(tx, chain, typed=typed), chain) == tx
+
+
+@pytest.mark.parametrize("vector", golden(), ids=lambda vector: vector["name"])
+def test_bytes_are_read_back(vector):
+    chain = chain_of(vector)
+    tx = parse_transaction(vector["tx"], chain)
+    for typed in (False, True):
+        packed = pack_transaction(tx, chain, typed=typed)
+        assert unpack_transaction(packed, chain) == tx
+        for broken in (packed[:-1], packed + b"\0", packed[:9]):
+            with pytest.raises(HiveDataError):
+                unpack_transaction(broken, chain)
 
 
 def test_every_operation_number_has_its_name():

@@ -1,0 +1,90 @@
+"""What a rule sees while a block is applied, and the few things that several rules do."""
+
+from processors.genesis import Genesis
+from processors.hive.block import Block
+from processors.params import Params
+from state.codec import H
+from state.schema import (
+    CHRON,
+    COUNTERS,
+    DONE,
+    KEY,
+    MS,
+    NODE,
+    QUEUE,
+    REFUSAL,
+    SIG,
+    Counters,
+    Done,
+    Job,
+    Payload,
+    Record,
+)
+from state.view import View
+
+
+class Context:
+    """One block on its way into the state. ``txid`` and ``op_index`` are those of the operation at hand."""
+
+    __slots__ = ("block", "genesis", "group", "height", "op_index", "params", "timestamp", "txid", "view")
+
+    def __init__(self, view: View, genesis: Genesis, params: Params, block: Block) -> None:
+        self.view = view
+        self.genesis = genesis
+        self.group = genesis.group
+        self.params = params
+        self.block = block
+        self.height = block.number
+        self.timestamp = block.timestamp
+        self.txid = b""
+        self.op_index = 0
+
+
+def schedule(ctx: Context, height: int, kind: str, what: str) -> tuple[int, int]:
+    """Put a job into chron; returns its key."""
+    counters = ctx.view.need(COUNTERS)
+    sequence = counters.job + 1
+    ctx.view.put(COUNTERS, Counters(counters.payload, sequence))
+    ctx.view.put(CHRON, Job(kind, what), height, sequence)
+    return height, sequence
+
+
+def enqueue(ctx: Context, payload: Payload) -> int:
+    """Give a payload its id and put it into the queue; with max_queue waiting it is done as failed."""
+    counters = ctx.view.need(COUNTERS)
+    number = counters.payload + 1
+    ctx.view.put(COUNTERS, Counters(number, counters.job))
+    waiting = sum(not other.out for _, other in ctx.view.walk(QUEUE))
+    if waiting >= ctx.params.max_queue:
+        finish(ctx, number, Done("failed", None, ctx.height, (), "queue_full"))
+    else:
+        ctx.view.put(QUEUE, payload, number)
+    return number
+
+
+def finish(ctx: Context, number: int, done: Done) -> None:
+    """A payload has come to its end; its entry stays for ``history`` blocks."""
+    ctx.view.delete(QUEUE, number)
+    ctx.view.put(DONE, done, number)
+    schedule(ctx, ctx.height + ctx.params.history, "forget_payload", str(number))
+
+
+def drop_record(ctx: Context, op: str, record: Record) -> None:
+    """A group transaction is gone: its signatures, refusals and job with it."""
+    for (_, key), _ in ctx.view.walk(SIG, op):
+        ctx.view.delete(SIG, op, key)
+    for (_, account), _ in ctx.view.walk(REFUSAL, op):
+        ctx.view.delete(REFUSAL, op, account)
+    ctx.view.delete(CHRON, *record.job)
+    ctx.view.delete(MS, op)
+
+
+def key_owner(ctx: Context, key: bytes) -> str | None:
+    """The member that has ``key`` (its signing key, now or ever)."""
+    owner = ctx.view.get(KEY, key)
+    return owner.account if owner is not None and ctx.view.get(NODE, owner.account) is not None else None
+
+
+def transmission_order(ctx: Context, op: str, accounts: list[str]) -> tuple[str, ...]:
+    """Accounts in the order in which they may broadcast (protocol section 8)."""
+    return tuple(sorted(accounts, key=lambda account: H([op, account])))

@@ -1,0 +1,146 @@
+"""apply_block: the whole protocol on one page (protocol section 3)."""
+
+from msgspec.structs import replace
+
+from processors import (
+    builder,
+    genesis,
+    members,
+    native,
+    params,
+    payouts,
+    recast,
+    report,
+    shapes,
+    signatures,
+    strict_json,
+    tally,
+)
+from processors.context import Context, schedule
+from processors.errors import EngineError, Rejected
+from processors.hive.block import Block, reference_prefix
+from processors.hive.operations import Operation, operation_body, operation_name
+from processors.registry import Registry, Rule
+from state.schema import CHRON, HEAD, HEADERS, REJECTED, REJECTED_MORE, Head, MoreRejections, Rejection, Taken
+from state.state import State
+
+RULES = Registry((members, report, signatures, native, recast, payouts))
+NATIVE = RULES.names("native")
+
+
+def begin(state: State, document: genesis.Genesis, block: Block) -> None:
+    """Write the genesis state from the block start_block."""
+    if block.number != document.start_block:
+        raise EngineError(f"the state begins with block {document.start_block}, not {block.number}")
+    view = state.view()
+    genesis.begin(view, document, block)
+    state.commit(view)
+
+
+def apply_block(state: State, document: genesis.Genesis, block: Block, *, flush: bool = True) -> None:
+    """Apply the next block as one atomic write, synced to disk unless ``flush`` is put off.
+
+    Raises EngineError if it is not the next one; any other exception is a bug or a failed write: the block is not
+    applied and the node stops.
+    """
+    head = state.head
+    if block.number != head.height + 1 or block.header.previous != head.block_id:
+        raise EngineError(
+            f"block {block.number} ({block.id.hex()}) does not follow {head.height} ({head.block_id.hex()})"
+        )
+    view = state.view()
+    ctx = Context(view, document, params.read(view), block)
+    # 1. parameter changes: none can be decided yet
+    if block.may_mention(_words(document)):
+        _apply_operations(ctx)  # 2.
+    _run_due_jobs(ctx)  # 3.
+    if ctx.height % ctx.params.round_length == 0:
+        tally.tally(ctx)  # 4.
+    builder.build(ctx)
+    _close(ctx)  # 5.
+    state.commit(view, flush=flush)
+
+
+def _words(document: genesis.Genesis) -> tuple[bytes, ...]:
+    """A block whose text holds none of these holds no operation that any rule listens to."""
+    return document.prefix.encode(), document.group.encode(), b"account_update"
+
+
+def _apply_operations(ctx: Context) -> None:
+    index = 0
+    rejected = 0
+    for position, raw_transaction in enumerate(ctx.block.transactions):
+        for place, raw in enumerate(raw_transaction["operations"]):
+            ctx.op_index = index
+            index += 1
+            name = operation_name(raw)
+            if name == "custom_json":
+                rule = _ours(ctx, operation_body(raw))
+            elif name in NATIVE:
+                rule = RULES.find("native", name, ctx.height)
+            else:
+                continue
+            if rule is not None:
+                tx, _, ctx.txid = ctx.block.transaction(position)
+                rejected += _apply(ctx, rule, tx.operations[place], rejected)
+    ctx.txid = b""
+    if rejected:
+        schedule(ctx, ctx.height + ctx.params.history, "forget_rejections", str(ctx.height))
+
+
+def _ours(ctx: Context, body: object) -> Rule | None:
+    """The rule of a custom_json that is ours: prefix and active name, one active authority, no posting ones."""
+    if type(body) is not dict:
+        return None
+    kind, active, posting = body.get("id"), body.get("required_auths"), body.get("required_posting_auths")
+    prefix = ctx.genesis.prefix
+    if type(kind) is not str or not kind.startswith(prefix) or posting != [] or type(active) is not list:
+        return None
+    return RULES.find("json", kind[len(prefix) :], ctx.height) if len(set(active)) == 1 else None
+
+
+def _apply(ctx: Context, rule: Rule, operation: Operation, rejected: int) -> int:
+    """Run one rule; 1 if it rejected the operation (one entry is written, and nothing else), else 0."""
+    if rule.kind == "native":
+        rule.call(ctx, operation)
+        return 0
+    (account,) = operation.value["required_auths"]
+    before = ctx.view.writes
+    try:
+        body = strict_json.parse(operation.value["json"])
+        shapes.check(body, rule.shape)
+        rule.call(ctx, account, body)
+    except Rejected as no:
+        if ctx.view.writes != before:
+            raise EngineError(f"the rule {rule.name} wrote before it rejected") from no
+        _write_rejection(ctx, Rejection(ctx.txid, account, rule.name, no.code), rejected)
+        return 1
+    return 0
+
+
+def _write_rejection(ctx: Context, rejection: Rejection, rejected: int) -> None:
+    if rejected < ctx.params.max_rejections:
+        ctx.view.put(REJECTED, rejection, ctx.height, ctx.op_index)
+    else:
+        ctx.view.put(REJECTED_MORE, MoreRejections(rejected + 1 - ctx.params.max_rejections), ctx.height)
+
+
+def _run_due_jobs(ctx: Context) -> None:
+    for (height, sequence), job in ctx.view.walk(CHRON, ctx.height):
+        if ctx.view.get(CHRON, height, sequence) is None:
+            continue  # a job before it took it away
+        ctx.view.delete(CHRON, height, sequence)
+        rule = RULES.find("job", job.kind, ctx.height)
+        if rule is None:
+            raise EngineError(f"no rule for the job {job.kind}")
+        rule.call(ctx, job.what)
+
+
+def _close(ctx: Context) -> None:
+    """The block becomes the head; in the middle of the round its header is the one asked for."""
+    block = ctx.block
+    ctx.view.put(HEAD, Head(block.number, block.id, block.timestamp))
+    if ctx.height % ctx.params.round_length == ctx.params.report_at:
+        expiration = block.timestamp + ctx.params.header_lifetime
+        asked = Taken(block.number & 0xFFFF, reference_prefix(block.id), expiration, block.number)
+        ctx.view.put(HEADERS, replace(ctx.view.need(HEADERS), asked=asked))

@@ -1,0 +1,93 @@
+"""Registration: node_add, node_delete (protocol section 4)."""
+
+from typing import Any
+
+from msgspec.structs import replace
+
+from processors.context import Context, key_owner
+from processors.errors import Rejected
+from processors.genesis import pop_digest
+from processors.hive.crypto import is_valid_point, recover
+from processors.hive.errors import HiveDataError, SignatureError
+from processors.hive.keys import public_key_from_text
+from processors.registry import custom_json
+from processors.shapes import DOMAIN, FLAG, KEY_TEXT, hexadecimal, optional
+from state.schema import KEY, NODE, RUNNER, KeyOwner, Member
+from state.view import View
+
+NODE_ADD = {
+    "domain": DOMAIN,
+    "signing_key": KEY_TEXT,
+    "pop": hexadecimal(65),
+    "follow_active": optional(FLAG),
+}
+
+
+@custom_json("node_add", NODE_ADD)
+def node_add(ctx: Context, account: str, body: dict[str, Any]) -> None:
+    """Registers or updates a member; a new signing key begins to ripen."""
+    key = _key(ctx, body["signing_key"])
+    pop = bytes.fromhex(body["pop"])
+    try:
+        proven = recover(pop, pop_digest(ctx.genesis.hash, account)) == key
+    except SignatureError:
+        proven = False
+    if not proven:
+        raise Rejected("bad_pop")
+    if key_owner(ctx, key) not in (None, account):
+        raise Rejected("key_taken")
+    member = ctx.view.get(NODE, account)
+    if member is None and sum(1 for _ in ctx.view.walk(NODE)) >= ctx.params.max_members:
+        raise Rejected("too_many_members")
+    same_key = member is not None and member.signing_key == key
+    ctx.view.put(
+        NODE,
+        Member(
+            domain=body["domain"],
+            signing_key=key,
+            pop=pop,
+            follow_active=body.get("follow_active", False),
+            next_key=None,
+            ripe_key=member.ripe_key if member is not None else None,
+            count=member.count if member is not None and same_key else 0,
+            leaving=False,
+            ver=member.ver if member is not None else "",
+        ),
+        account,
+    )
+    ctx.view.put(KEY, KeyOwner(account), key)
+
+
+@custom_json("node_delete", {})
+def node_delete(ctx: Context, account: str, body: dict[str, Any]) -> None:
+    """Gives up the seat at once; the registration ends when none of the member's keys is in the authority."""
+    member = ctx.view.get(NODE, account)
+    if member is None:
+        raise Rejected("not_member")
+    if member.leaving:
+        raise Rejected("already_leaving")
+    ctx.view.delete(RUNNER, account)
+    ctx.view.put(NODE, replace(member, next_key=None, leaving=True), account)
+
+
+def keys_of(view: View, account: str) -> list[bytes]:
+    """The keys that a member has: its signing key, and those it had before, in byte order."""
+    return [bytes(key[0]) for key, owner in view.walk(KEY) if owner.account == account]  # type: ignore[arg-type]
+
+
+def end_registration(view: View, account: str) -> None:
+    """A leaving member is gone, and its keys are nobody's."""
+    for key in keys_of(view, account):
+        view.delete(KEY, key)
+    view.delete(NODE, account)
+    view.delete(RUNNER, account)
+
+
+def _key(ctx: Context, text: str) -> bytes:
+    try:
+        key = public_key_from_text(text, ctx.genesis.chain.address_prefix)
+    except HiveDataError:
+        raise Rejected("out_of_bounds") from None
+    if not is_valid_point(key):
+        raise Rejected("out_of_bounds")
+    return key

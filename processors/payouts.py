@@ -1,0 +1,40 @@
+"""Standing payouts of the genesis, and forgetting what is old (protocol sections 2, 5 and 8)."""
+
+from processors.context import Context, enqueue, schedule
+from processors.registry import job
+from state.schema import DONE, FEED, INCOME, REJECTED, REJECTED_MORE, STANDING, Payload
+
+
+@job("standing")
+def standing(ctx: Context, what: str) -> None:
+    """A standing payout falls due: it joins the queue, and the next one is scheduled."""
+    payout = ctx.view.need(STANDING, int(what))
+    enqueue(ctx, Payload("payout", 0, ctx.height, payout.to, payout.amount, payout.asset, payout.memo, "", ()))
+    schedule(ctx, ctx.height + payout.every, "standing", what)
+
+
+@job("forget_payload")
+def forget_payload(ctx: Context, what: str) -> None:
+    """The end of a payload is ``history`` blocks old."""
+    ctx.view.delete(DONE, int(what))
+
+
+@job("forget_income")
+def forget_income(ctx: Context, what: str) -> None:
+    """An income is ``history`` blocks old."""
+    ctx.view.delete(INCOME, *map(int, what.split(":")))
+
+
+@job("forget_feed")
+def forget_feed(ctx: Context, what: str) -> None:
+    """An alarm is ``history`` blocks old."""
+    ctx.view.delete(FEED, *map(int, what.split(":")))
+
+
+@job("forget_rejections")
+def forget_rejections(ctx: Context, what: str) -> None:
+    """The rejections of a block are ``history`` blocks old."""
+    height = int(what)
+    for (_, index), _ in ctx.view.walk(REJECTED, height):
+        ctx.view.delete(REJECTED, height, index)
+    ctx.view.delete(REJECTED_MORE, height)

@@ -1,0 +1,79 @@
+"""Who listens to what. Decorators mark rules; the engine collects the marked functions of the rule modules.
+
+A rule has a first height of its own (``since``, default 0): from there on it replaces the older one of the same name,
+which stays in the code beside it (protocol section 9, "Rules change only at a height").
+"""
+
+from collections.abc import Callable, Iterable
+from types import ModuleType
+from typing import Any, NamedTuple, TypeVar
+
+from processors.shapes import Shape
+
+F = TypeVar("F", bound=Callable[..., None])
+_MARK = "__waggle_rule__"
+
+
+class Rule(NamedTuple):
+    """A function that listens: to a custom_json ("json"), a native operation ("native") or a job ("job")."""
+
+    kind: str
+    name: str
+    since: int
+    call: Callable[..., None]
+    shape: Shape
+
+
+def _mark(kind: str, names: Iterable[str], since: int, shape: Shape) -> Callable[[F], F]:
+    def decorate(function: F) -> F:
+        setattr(function, _MARK, tuple(Rule(kind, name, since, function, shape) for name in names))
+        return function
+
+    return decorate
+
+
+def custom_json(name: str, shape: Shape, *, since: int = 0) -> Callable[[F], F]:
+    """``def rule(ctx, account, body)`` for our custom_json ``name``, its body already of ``shape``."""
+    return _mark("json", (name,), since, shape)
+
+
+def operation(*names: str, since: int = 0) -> Callable[[F], F]:
+    """``def rule(ctx, operation)`` for native operations."""
+    return _mark("native", names, since, {})
+
+
+def job(name: str, *, since: int = 0) -> Callable[[F], F]:
+    """``def rule(ctx, what)`` for due jobs of chron."""
+    return _mark("job", (name,), since, {})
+
+
+class Registry:
+    """All rules, looked up by kind, name and height."""
+
+    def __init__(self, modules: Iterable[ModuleType]) -> None:
+        self._rules: dict[tuple[str, str], list[Rule]] = {}
+        for module in modules:
+            for value in vars(module).values():
+                marked: tuple[Rule, ...] = getattr(value, _MARK, ()) if callable(value) else ()
+                if marked and value.__module__ == module.__name__:
+                    for rule in marked:
+                        self._rules.setdefault((rule.kind, rule.name), []).append(rule)
+        for rules in self._rules.values():
+            rules.sort(key=lambda rule: rule.since)
+
+    def find(self, kind: str, name: str, height: int) -> Rule | None:
+        """The rule in force at ``height``, or None."""
+        found = None
+        for rule in self._rules.get((kind, name), ()):
+            if rule.since <= height:
+                found = rule
+        return found
+
+    def names(self, kind: str) -> frozenset[str]:
+        """Every name of one kind."""
+        return frozenset(name for k, name in self._rules if k == kind)
+
+
+def describe(registry: Registry) -> dict[str, Any]:
+    """Names by kind, for documentation and its test."""
+    return {kind: sorted(registry.names(kind)) for kind in ("json", "native", "job")}
