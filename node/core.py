@@ -1,0 +1,192 @@
+"""One node without its wires: state, agent, signer, outbox. Synchronous, no clock, no network.
+
+The runtime gives it blocks and sends what it hands out; the tests and the simulation do the same on virtual time.
+"""
+
+import json
+from collections.abc import Callable
+
+import msgspec
+
+from node.agent import (
+    MAX_BROADCASTS_A_BLOCK,
+    MAX_JSONS_A_BLOCK,
+    Action,
+    BroadcastTransaction,
+    Me,
+    Memory,
+    SendReport,
+    SignTransaction,
+    chosen_signatures,
+    differs_from_agreed,
+    wanted,
+)
+from node.outbox import Outbox
+from node.signer.keys import SecretKey
+from node.signer.signer import Signer
+from processors.engine import apply_block
+from processors.genesis import Genesis
+from processors.hive.block import Block, reference_prefix
+from processors.hive.operations import Operation
+from processors.hive.transaction import Transaction, pack_transaction, signing_digest, unpack_transaction
+from state.schema import HEAD, MS, QUEUE
+from state.state import State
+
+#: How far behind the newest irreversible block a node may be and still act.
+LIVE_WITHIN = 20
+#: Blocks after which what was not seen is sent again, besides the present irreversibility lag.
+AGAIN_AFTER = 20
+#: Lifetime of the node's own custom_json transactions, in seconds.
+JSON_LIFETIME = 300
+
+Log = Callable[[str, dict[str, object]], None]
+
+
+class ChainView(msgspec.Struct, frozen=True):
+    """What the servers say of the chain now."""
+
+    head_number: int
+    head_time: int
+    irreversible_number: int
+
+
+class Outgoing(msgspec.Struct, frozen=True):
+    """A signed transaction to be broadcast; ``content`` goes into the outbox once it was accepted."""
+
+    content: str
+    tx: Transaction
+
+
+class NodeCore:
+    """A member's node."""
+
+    def __init__(
+        self,
+        genesis: Genesis,
+        state: State,
+        account: str,
+        account_key: SecretKey,
+        signer: Signer,
+        outbox: Outbox,
+        version: str,
+        log: Log,
+    ) -> None:
+        self.genesis = genesis
+        self.state = state
+        self.me = Me(account, signer.public_keys)
+        self._account_key = account_key
+        self._signer = signer
+        self._outbox = outbox
+        self._version = version
+        self._log = log
+        self._told: dict[str, str] = {}
+        #: H of the round in which the group agreed on another root than ours: then this node signs nothing.
+        self.halted_at: int | None = None
+
+    def apply(self, block: Block, *, flush: bool = True) -> None:
+        """Apply the next block of the feed. Raises EngineError and StateError: the node stops."""
+        apply_block(self.state, self.genesis, block, flush=flush)
+        if self.halted_at is None and block.number % self.genesis.params.round_length == 0:
+            self.halted_at = differs_from_agreed(self.state, self.genesis.params)
+            if self.halted_at is not None:
+                self._log("diverged", {"round": self.halted_at, "own_root": _hex(self.state.root(self.halted_at))})
+
+    def questions(self) -> set[bytes]:
+        """Ids of earlier transactions that two servers must deny before this node signs again."""
+        return {txid for _, payload in self.state.walk(QUEUE) if payload.out for txid in payload.past}
+
+    def step(self, view: ChainView, denied: Callable[[bytes], bool]) -> list[Outgoing]:
+        """What to send now. Raises JournalError: then nothing was signed."""
+        self._tidy_outbox()
+        height = self.state.height
+        if self.halted_at is not None or view.irreversible_number - height > LIVE_WITHIN:
+            return []
+        lag = max(0, view.head_number - view.irreversible_number)
+        memory = Memory(self._outbox.sent, AGAIN_AFTER + lag)
+        jsons: list[Outgoing] = []
+        broadcasts: list[Outgoing] = []
+        for action in wanted(self.state, self.genesis.params, self.me, memory):
+            is_broadcast = isinstance(action, BroadcastTransaction)
+            kind, most = (broadcasts, MAX_BROADCASTS_A_BLOCK) if is_broadcast else (jsons, MAX_JSONS_A_BLOCK)
+            found = self._carry_out(action, view, denied) if len(kind) < most else None
+            if found is not None:
+                kind.append(found)
+        return jsons + broadcasts
+
+    def sent(self, outgoing: Outgoing) -> None:
+        """A server took it."""
+        self._outbox.add(outgoing.content, self.state.height)
+
+    # -- inside
+
+    def _carry_out(self, action: Action, view: ChainView, denied: Callable[[bytes], bool]) -> Outgoing | None:
+        if isinstance(action, SendReport):
+            return self._json(action.content, "report", self._report(action), view)
+        if isinstance(action, BroadcastTransaction):
+            return Outgoing(action.content, self._group_transaction(action.op))
+        return self._signature(action, view, denied)
+
+    def _report(self, action: SendReport) -> dict[str, object]:
+        header = action.header
+        sig = self._signer.sign_report(self.me.account, action.height, action.root, action.key)
+        return {
+            "v": 1,
+            "height": action.height,
+            "root": action.root.hex(),
+            "hdr": {"num": header.num, "pre": header.pre, "exp": header.exp},
+            "ver": self._version,
+            "sig": sig.hex(),
+        }
+
+    def _signature(self, action: SignTransaction, view: ChainView, denied: Callable[[bytes], bool]) -> Outgoing | None:
+        verdict, sig = self._signer.sign_transaction(self.state, action.op, action.key, denied)
+        if sig is not None:
+            return self._json(action.content, "sig_submit", {"op": action.op, "sig": sig.hex()}, view)
+        if self._told.get(action.op) != verdict.why:
+            self._told[action.op] = verdict.why
+            self._log(verdict.kind, {"op": action.op, "why": verdict.why, "detail": verdict.detail})
+        if verdict.kind == "refuse":
+            return self._json(action.content, "sig_refuse", {"op": action.op, "why": verdict.why}, view)
+        return None
+
+    def _group_transaction(self, op: str) -> Transaction:
+        record = self.state.need(MS, op)
+        tx = unpack_transaction(record.tx, self.genesis.chain)
+        return msgspec.structs.replace(tx, signatures=tuple(chosen_signatures(self.state, op, record)))
+
+    def _json(self, content: str, name: str, body: dict[str, object], view: ChainView) -> Outgoing:
+        """A custom_json of ours, signed by the account key."""
+        head = self.state.need(HEAD)
+        operation = Operation(
+            "custom_json",
+            {
+                "required_auths": (self.me.account,),
+                "required_posting_auths": (),
+                "id": self.genesis.prefix + name,
+                "json": json.dumps(body, separators=(",", ":")),
+            },
+        )
+        expiration = max(view.head_time, head.timestamp) + JSON_LIFETIME
+        tx = Transaction(head.height & 0xFFFF, reference_prefix(head.block_id), expiration, (operation,))
+        digest = signing_digest(pack_transaction(tx, self.genesis.chain), self.genesis.chain)
+        return Outgoing(content, msgspec.structs.replace(tx, signatures=(self._account_key.sign(digest),)))
+
+    def _tidy_outbox(self) -> None:
+        """Drop what concerns transactions that are gone and rounds that are over."""
+        ops = {str(op) for (op,), _ in self.state.walk(MS)}
+        start = self.state.height // self.genesis.params.round_length * self.genesis.params.round_length
+
+        def is_gone(content: str, height: int) -> bool:
+            kind, _, rest = content.partition(":")
+            if kind == "report":
+                return int(rest) < start
+            if kind == "sign":
+                rest = rest.rpartition(":")[0]
+            return rest not in ops
+
+        self._outbox.forget(is_gone)
+        self._told = {op: why for op, why in self._told.items() if op in ops}
+
+
+def _hex(raw: bytes | None) -> str:
+    return raw.hex() if raw is not None else ""

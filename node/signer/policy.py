@@ -1,0 +1,147 @@
+"""Policy before signing (protocol section 11): each point a hard stop with its reason on screen."""
+
+from collections.abc import Callable
+
+import msgspec
+
+from node.agent import agrees
+from node.signer.journal import Journal
+from node.signer.opinion import second_opinion
+from processors.authority import is_strict
+from processors.builder import group_transaction, operation_id, rotation_operation, transfer_operation
+from processors.genesis import Genesis
+from processors.hive.errors import HiveDataError
+from processors.hive.operations import Operation
+from processors.hive.transaction import Transaction, pack_transaction, unpack_transaction
+from processors.hive.types import Authority as HiveAuthority
+from state.schema import HEAD, KEY, NODE, QUEUE, STANDING, Authority, Payload, Record, Taken
+from state.state import State
+
+
+class Policy(msgspec.Struct, frozen=True):
+    """A node's own rules. ``allow`` names kinds of payloads; a limit of None is no limit (smallest units)."""
+
+    second_opinion: bool = True
+    allow: tuple[str, ...] = ("rotation", "standing")
+    max_hive: int | None = None
+    max_hbd: int | None = None
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """``kind`` is sign, hold (ask again at the next block) or refuse (``why`` goes on chain); ``detail`` on screen."""
+
+    kind: str
+    why: str = ""
+    detail: str = ""
+
+
+SIGN = Verdict("sign")
+
+
+def judge(
+    state: State,
+    genesis: Genesis,
+    op: str,
+    record: Record,
+    policy: Policy,
+    journal: Journal,
+    denied: Callable[[bytes], bool],
+) -> Verdict:
+    """May this node sign ``record``? ``denied(txid)``: two servers of different operators deny its inclusion."""
+    if not agrees(state, genesis.params):
+        return Verdict("hold", "no_agreement", "the last tally did not agree on this node's own root")
+    payloads = [state.get(QUEUE, number) for number in record.payloads]
+    known = [payload for payload in payloads if payload is not None and payload.out == op]
+    if len(known) != len(payloads):
+        return Verdict("refuse", "unknown_payload", "the queue does not hold its payloads")
+    tx, packed = rebuild(genesis, op, record, known)
+    if packed != record.tx:
+        return Verdict("refuse", "rebuilt_differently", f"built here: {packed.hex()} in the record: {record.tx.hex()}")
+    verdict = _allowed(state, policy, record, known, tx.operations)
+    if verdict is not SIGN:
+        return verdict
+    if policy.second_opinion:
+        opinion = second_opinion(tx, genesis.chain)
+        if opinion.packed is not None and opinion.packed != packed:
+            detail = f"beem makes {opinion.packed.hex()} of what is {packed.hex()} here"
+            return Verdict("refuse", "second_opinion", detail)
+    undenied = [txid.hex() for payload in known for txid in payload.past if not denied(txid)]
+    if undenied:
+        detail = f"two servers of different operators must deny that {', '.join(undenied)} was included"
+        return Verdict("hold", "not_denied", detail)
+    conflicts = journal.conflicts(record.payloads, record.txid, state.need(HEAD).timestamp)
+    if conflicts:
+        return Verdict("hold", "journal", f"signed before and not dead: {', '.join(e.txid for e in conflicts)}")
+    return SIGN
+
+
+def abstention(genesis: Genesis, record: Record) -> str:
+    """Why the second opinion abstains from this transaction, or ""."""
+    try:
+        return second_opinion(unpack_transaction(record.tx, genesis.chain), genesis.chain).why
+    except HiveDataError as error:
+        return str(error)
+
+
+def rebuild(genesis: Genesis, op: str, record: Record, payloads: list[Payload]) -> tuple[Transaction, bytes]:
+    """The transaction that this node builds for the record's payloads, header and expiration, and its bytes.
+
+    A rotation's authority was computed at building from a state that has moved on since: it is read from the record and
+    judged by itself.
+    """
+    _, num, pre = map(int, op.split(":"))
+    if operation_id(record.built, Taken(num, pre, 0, 0)) != op:
+        return Transaction(0, 0, 0, ()), b""
+    if record.kind == "rotation":
+        authority, roles = rotation_of(genesis, record)
+        operations = [rotation_operation(genesis, authority, roles)]
+    else:
+        operations = [transfer_operation(genesis, payload) for payload in payloads]
+    tx = group_transaction(genesis, op, num, pre, record.expiration, operations)
+    return tx, pack_transaction(tx, genesis.chain)
+
+
+def rotation_of(genesis: Genesis, record: Record) -> tuple[Authority, tuple[str, ...]]:
+    """(the authority that a rotation sets, for which roles); of what is none, an authority that nothing allows."""
+    nothing = Authority(0, (), ()), ()
+    try:
+        tx = unpack_transaction(record.tx, genesis.chain)
+    except HiveDataError:
+        return nothing
+    if not tx.operations or tx.operations[0].name != "account_update":
+        return nothing
+    value = tx.operations[0].value
+    given: dict[str, HiveAuthority] = {r: value[r] for r in ("owner", "active", "posting") if value[r] is not None}
+    if len(set(given.values())) != 1:
+        return nothing
+    found = next(iter(given.values()))
+    return Authority(found.weight_threshold, found.key_auths, found.account_auths), tuple(given)
+
+
+def _allowed(
+    state: State, policy: Policy, record: Record, payloads: list[Payload], operations: tuple[Operation, ...]
+) -> Verdict:
+    if record.kind == "rotation":
+        return _rotation_allowed(state, policy, operations[0])
+    standing = {(s.to, s.amount, s.asset, s.memo) for _, s in state.walk(STANDING)}
+    for payload in payloads:
+        kind = "standing" if (payload.to, payload.amount, payload.asset, payload.memo) in standing else "payout"
+        if kind not in policy.allow:
+            return Verdict("refuse", "not_allowed", f"policy.allow has no {kind}: {payload.amount} to {payload.to}")
+        limit = {"HIVE": policy.max_hive, "HBD": policy.max_hbd}.get(payload.asset)
+        if limit is not None and payload.amount > limit:
+            return Verdict("refuse", "over_limit", f"{payload.amount} {payload.asset} is above policy's {limit}")
+    return SIGN
+
+
+def _rotation_allowed(state: State, policy: Policy, operation: Operation) -> Verdict:
+    if "rotation" not in policy.allow:
+        return Verdict("refuse", "not_allowed", "policy.allow has no rotation")
+    given = next(operation.value[role] for role in ("active", "owner", "posting") if operation.value[role] is not None)
+    if not is_strict(Authority(given.weight_threshold, given.key_auths, given.account_auths)):
+        return Verdict("refuse", "not_strict", "the authority has not the shape of protocol section 4")
+    for key, _ in given.key_auths:
+        owner = state.get(KEY, key)
+        if owner is None or state.get(NODE, owner.account) is None:
+            return Verdict("refuse", "foreign_key", f"no member has the key {key.hex()}")
+    return SIGN
