@@ -26,7 +26,7 @@ from state.view import View
 class Context:
     """One block on its way into the state. ``txid`` and ``op_index`` are those of the operation at hand."""
 
-    __slots__ = ("block", "genesis", "group", "height", "op_index", "params", "timestamp", "txid", "view")
+    __slots__ = ("block", "forgets", "genesis", "group", "height", "op_index", "params", "timestamp", "txid", "view")
 
     def __init__(self, view: View, genesis: Genesis, params: Params, block: Block) -> None:
         self.view = view
@@ -38,6 +38,7 @@ class Context:
         self.timestamp = block.timestamp
         self.txid = b""
         self.op_index = 0
+        self.forgets = False  # whether the job that forgets this block's notes is scheduled
 
 
 def schedule(ctx: Context, height: int, kind: str, what: str) -> tuple[int, int]:
@@ -49,13 +50,23 @@ def schedule(ctx: Context, height: int, kind: str, what: str) -> tuple[int, int]
     return height, sequence
 
 
+def forget_block(ctx: Context) -> None:
+    """What this block notes under its height (rejections, alarms, income) is forgotten after ``history`` blocks."""
+    if not ctx.forgets:
+        schedule(ctx, ctx.height + ctx.params.history, "forget_block", str(ctx.height))
+        ctx.forgets = True
+
+
 def enqueue(ctx: Context, payload: Payload) -> int:
-    """Give a payload its id and put it into the queue; with max_queue waiting it is done as failed."""
+    """Give a payload its id and put it into the queue; with max_queue waiting it is done as failed.
+
+    A rotation waits for no place: a full queue must not keep the group from replacing its signers.
+    """
     counters = ctx.view.need(COUNTERS)
     number = counters.payload + 1
     ctx.view.put(COUNTERS, Counters(number, counters.job))
     waiting = sum(not other.out for _, other in ctx.view.walk(QUEUE))
-    if waiting >= ctx.params.max_queue:
+    if payload.kind != "rotation" and waiting >= ctx.params.max_queue:
         finish(ctx, number, Done("failed", None, ctx.height, (), "queue_full"))
     else:
         ctx.view.put(QUEUE, payload, number)

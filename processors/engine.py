@@ -16,7 +16,7 @@ from processors import (
     strict_json,
     tally,
 )
-from processors.context import Context, schedule
+from processors.context import Context, forget_block
 from processors.errors import EngineError, Rejected
 from processors.hive.block import Block, reference_prefix
 from processors.hive.operations import Operation, operation_body, operation_name
@@ -84,8 +84,6 @@ def _apply_operations(ctx: Context) -> None:
                 tx, _, ctx.txid = ctx.block.transaction(position)
                 rejected += _apply(ctx, rule, tx.operations[place], rejected)
     ctx.txid = b""
-    if rejected:
-        schedule(ctx, ctx.height + ctx.params.history, "forget_rejections", str(ctx.height))
 
 
 def _ours(ctx: Context, body: object) -> Rule | None:
@@ -119,6 +117,7 @@ def _apply(ctx: Context, rule: Rule, operation: Operation, rejected: int) -> int
 
 
 def _write_rejection(ctx: Context, rejection: Rejection, rejected: int) -> None:
+    forget_block(ctx)
     if rejected < ctx.params.max_rejections:
         ctx.view.put(REJECTED, rejection, ctx.height, ctx.op_index)
     else:

@@ -313,6 +313,8 @@ def _wrong_founding(genesis: Genesis) -> list[str]:
         wrong.append("runner: at least one, the founder")
     if len(genesis.runners) > genesis.params.max_runners:
         wrong.append(f"runner: {len(genesis.runners)} are more than max_runners {genesis.params.max_runners}")
+    if len(genesis.runners) > genesis.params.max_members:
+        wrong.append(f"runner: {len(genesis.runners)} are more than max_members {genesis.params.max_members}")
     locked = dict(genesis.collateral)
     for runner in genesis.runners:
         if locked.get(runner.account, 0) < genesis.params.min_collateral:

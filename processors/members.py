@@ -15,6 +15,9 @@ from processors.shapes import DOMAIN, FLAG, KEY_TEXT, hexadecimal, optional
 from state.schema import KEY, NODE, RUNNER, KeyOwner, Member
 from state.view import View
 
+#: Keys that a member can have, present and former: what bounds the table ``key``.
+MAX_KEYS = 64
+
 NODE_ADD = {
     "domain": DOMAIN,
     "signing_key": KEY_TEXT,
@@ -36,6 +39,8 @@ def node_add(ctx: Context, account: str, body: dict[str, Any]) -> None:
         raise Rejected("bad_pop")
     if key_owner(ctx, key) not in (None, account):
         raise Rejected("key_taken")
+    if ctx.view.get(KEY, key) is None and len(keys_of(ctx.view, account)) >= MAX_KEYS:
+        raise Rejected("too_many_keys")
     member = ctx.view.get(NODE, account)
     if member is None and sum(1 for _ in ctx.view.walk(NODE)) >= ctx.params.max_members:
         raise Rejected("too_many_members")

@@ -2,7 +2,7 @@
 
 from msgspec.structs import replace
 
-from processors.context import Context, key_owner, schedule
+from processors.context import Context, forget_block, key_owner
 from processors.hive.chain import ASSET_NAMES
 from processors.hive.operations import Operation
 from processors.hive.types import Authority as HiveAuthority
@@ -49,7 +49,7 @@ def transfer(ctx: Context, operation: Operation) -> None:
     if value["to"] == ctx.group:
         amount, kind = value["amount"]
         ctx.view.put(INCOME, Income(value["from"], amount, ASSET_NAMES[kind]), ctx.height, ctx.op_index)
-        schedule(ctx, ctx.height + ctx.params.history, "forget_income", f"{ctx.height}:{ctx.op_index}")
+        forget_block(ctx)
 
 
 def _put(ctx: Context, role: str, authority: HiveAuthority) -> None:
@@ -62,12 +62,12 @@ def _put(ctx: Context, role: str, authority: HiveAuthority) -> None:
 
 def _note(ctx: Context, name: str, account: str) -> None:
     ctx.view.put(FEED, FeedNote(name, account), ctx.height, ctx.op_index)
-    schedule(ctx, ctx.height + ctx.params.history, "forget_feed", f"{ctx.height}:{ctx.op_index}")
+    forget_block(ctx)
 
 
 def _follow(ctx: Context, account: str, keys: list[bytes]) -> None:
     member = ctx.view.get(NODE, account)
-    if member is None or not member.follow_active:
+    if member is None or member.leaving or not member.follow_active:
         return
     free = [key for key in keys if key_owner(ctx, key) in (None, account)]
     chosen = free[0] if free and member.signing_key not in keys else None

@@ -96,6 +96,8 @@ def problems(values: dict[str, object]) -> list[str]:
     for smaller, larger in (("report_at", "round_length"), ("header_min_left", "header_lifetime")):
         if numbers[smaller] >= numbers[larger]:
             found.append(f"parameters.{smaller}: {numbers[smaller]} is not below {larger} {numbers[larger]}")
+    if numbers["hive_rules"] < 28 and numbers["header_lifetime"] > 3_600:
+        found.append("parameters.header_lifetime: at most 3600 with hive_rules 27: Hive refuses what expires later")
     if numbers["min_signers"] > numbers["max_runners"]:
         found.append(f"parameters.min_signers: {numbers['min_signers']} is above max_runners {numbers['max_runners']}")
     return found

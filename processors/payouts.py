@@ -19,22 +19,11 @@ def forget_payload(ctx: Context, what: str) -> None:
     ctx.view.delete(DONE, int(what))
 
 
-@job("forget_income")
-def forget_income(ctx: Context, what: str) -> None:
-    """An income is ``history`` blocks old."""
-    ctx.view.delete(INCOME, *map(int, what.split(":")))
-
-
-@job("forget_feed")
-def forget_feed(ctx: Context, what: str) -> None:
-    """An alarm is ``history`` blocks old."""
-    ctx.view.delete(FEED, *map(int, what.split(":")))
-
-
-@job("forget_rejections")
-def forget_rejections(ctx: Context, what: str) -> None:
-    """The rejections of a block are ``history`` blocks old."""
+@job("forget_block")
+def forget_block(ctx: Context, what: str) -> None:
+    """What a block noted under its height is ``history`` blocks old."""
     height = int(what)
-    for (_, index), _ in ctx.view.walk(REJECTED, height):
-        ctx.view.delete(REJECTED, height, index)
+    for table in (REJECTED, FEED, INCOME):
+        for (_, index), _ in ctx.view.walk(table, height):
+            ctx.view.delete(table, height, index)
     ctx.view.delete(REJECTED_MORE, height)

@@ -8,6 +8,7 @@ from processors.context import Context, key_owner
 from processors.errors import Rejected
 from processors.hive.crypto import recover
 from processors.hive.errors import SignatureError
+from processors.members import MAX_KEYS, keys_of
 from processors.registry import custom_json
 from processors.shapes import VER, hexadecimal, integer, nested
 from state.codec import H
@@ -55,6 +56,8 @@ def report(ctx: Context, account: str, body: dict[str, Any]) -> None:
         raise Rejected("bad_signature") from None
     member = _signed_by(ctx, account, member, key)
     if key != member.signing_key:
+        if len(keys_of(ctx.view, account)) >= MAX_KEYS:
+            raise Rejected("too_many_keys")
         member = replace(member, signing_key=key, next_key=None, count=0)
         ctx.view.put(KEY, KeyOwner(account), key)
     ctx.view.put(NODE, replace(member, ver=body["ver"]), account)

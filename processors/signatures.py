@@ -57,11 +57,11 @@ def sig_submit(ctx: Context, account: str, body: dict[str, Any]) -> None:
 def sig_refuse(ctx: Context, account: str, body: dict[str, Any]) -> None:
     """A member will not sign, and says why."""
     op = body["op"]
+    if ctx.view.get(NODE, account) is None:
+        raise Rejected("not_member")
     record = ctx.view.get(MS, op)
     if record is None:
         raise Rejected("unknown_op")
-    if ctx.view.get(NODE, account) is None:
-        raise Rejected("not_member")
     if not _could_sign(ctx, op, record, account):
         raise Rejected("not_signer")
     if ctx.view.get(REFUSAL, op, account) is not None:

@@ -258,8 +258,8 @@ class Refusal(Value, frozen=True):
 class Job(Value, frozen=True):
     """``chron``: work due at a height."""
 
-    kind: str  # recast | standing | forget
-    what: str  # record id, index of a standing payout, or what to forget
+    kind: str  # recast | standing | forget_payload | forget_block
+    what: str  # record id, index of a standing payout, payload id, or height
 
 
 class Done(Value, frozen=True):

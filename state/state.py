@@ -184,7 +184,8 @@ class State:
         self._pending[_X + max(0, height - self._trace_keep).to_bytes(8, "big")] = None
         if height % self._round_length == 0:
             self._pending[_R + height.to_bytes(8, "big")] = self.current_root()
-            self._pending[_R + max(0, height - self._trace_keep).to_bytes(8, "big")] = None
+            old = (height - self._trace_keep) // self._round_length * self._round_length
+            self._pending[_R + max(0, old).to_bytes(8, "big")] = None
 
     def _tree(self, name: str) -> merkle.Tree:
         prefix = _M + name.encode() + b"\0"

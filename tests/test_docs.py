@@ -77,7 +77,8 @@ def number(text: str) -> int | bool:
     if text in ("true", "false"):
         return text == "true"
     base, _, power = text.replace(",", "").partition("^")
-    return int(base) ** int(power or 1)
+    value: int = int(base) ** int(power or 1)
+    return value
 
 
 def same(what: str, where: str, documented: object, coded: object) -> None:
@@ -193,7 +194,7 @@ def test_key_fields_and_value_of_a_table(name: str) -> None:
     where = f"docs/schema.md, table {name}"
     same("types of the key fields", where, [kind for _, _, kind in fields], [kind.__name__ for kind in each.fields])
     if each.fixed:
-        same("key", where, [field for field, _, _ in fields], [f'"{part}"' for part in each.fixed])
+        same("key", where, [field for field, _, _ in fields], [f'"{part!s}"' for part in each.fixed])
     same("value", where, row["value"], each.value.__name__)
 
 
@@ -287,10 +288,7 @@ def test_which_operations_give_a_code() -> None:
         (code,) = words(row["code"])
         text = row["given by"]
         everyone, _, without = text.partition(" but ")
-        if everyone == "all":
-            named = checks.keys() - set(without.split(", "))
-        else:
-            named = set(text.split(", "))
+        named = checks.keys() - set(without.split(", ")) if everyone == "all" else set(text.split(", "))
         giving = {operation for operation, codes in checks.items() if code in codes}
         assert named == giving, (
             f"docs/codes.md: {code} is given by {text!r} in the first table, "
@@ -306,7 +304,7 @@ def flat(shape: Shape, before: str = "") -> Iterator[tuple[str, Field]]:
 
 
 def test_fields_of_the_operations() -> None:
-    kinds = {dict: "object"}
+    kinds: dict[type, str] = {dict: "object"}
     rows = table("codes.md", "operation", "key", "type").rows
     for name in describe(engine.RULES)["json"]:
         rule = engine.RULES.find("json", name, 2**32)

@@ -55,9 +55,7 @@ def new_chain(members: list[MemberKeys], founder: MemberKeys, *, rules: int = 28
     for member in members:
         own = one_key(member.account_key.public)
         owner = one_key(devnet_key(f"{member.account} owner").public)
-        chain.add_account(
-            Account(member.account, owner, own, own, member.account_key.public, rich, "initminer")
-        )
+        chain.add_account(Account(member.account, owner, own, own, member.account_key.public, rich, "initminer"))
     given = one_key(founder.signing_key.public)
     chain.add_account(Account(GROUP, given, given, given, founder.signing_key.public, rich, founder.account))
     for name in (RECEIVER, "stranger", "initminer", "null"):

@@ -51,9 +51,7 @@ class VirtualGroup:
         def log(event: str, fields: dict[str, object]) -> None:
             self.events.append((self.chain.head_number, member.account, event, fields))
 
-        node = NodeCore(
-            self.genesis, state, member.account, member.account_key, signer, Outbox(None), "0.1.0", log
-        )
+        node = NodeCore(self.genesis, state, member.account, member.account_key, signer, Outbox(None), "0.1.0", log)
         self.nodes[member.account] = node
         return node
 

@@ -5,9 +5,15 @@ that signing the same digest twice gives the same bytes. Hive's own libraries ch
 signature by the key is as good.
 """
 
-from coincurve import PrivateKey, PublicKey
-
+from processors.hive import crypto_pure
 from processors.hive.errors import SignatureError
+
+try:
+    from coincurve import PrivateKey, PublicKey
+
+    FAST = True
+except ImportError:  # no wheel for this machine: the same signatures from pure Python
+    FAST = False
 
 ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 _HALF = ORDER // 2
@@ -15,13 +21,15 @@ _HALF = ORDER // 2
 
 def sign(secret: bytes, digest: bytes) -> bytes:
     """The canonical 65-byte signature of a 32-byte digest by 32 secret bytes."""
+    if not FAST:
+        return crypto_pure.sign(secret, digest)
     compact = PrivateKey(secret).sign_recoverable(digest, hasher=None)
     return bytes([31 + compact[64]]) + compact[:64]
 
 
 def public_key(secret: bytes) -> bytes:
     """The 33 bytes of the key that belongs to 32 secret bytes."""
-    return PrivateKey(secret).public_key.format()
+    return PrivateKey(secret).public_key.format() if FAST else crypto_pure.public_key(secret)
 
 
 def is_low_s(signature: bytes) -> bool:
@@ -60,6 +68,8 @@ def recover_any(signature: bytes, digest: bytes) -> bytes:
 
 def _recover(compact: bytes, digest: bytes) -> bytes:
     try:
+        if not FAST:
+            return crypto_pure.recover(compact[:64], compact[64], digest)
         key: bytes = PublicKey.from_signature_and_message(compact, digest, hasher=None).format()
     except Exception as error:  # coincurve raises bare Exception for what recovers to no point
         raise SignatureError("the signature recovers to no key") from error
@@ -70,6 +80,8 @@ def is_valid_point(key: bytes) -> bool:
     """Whether 33 bytes are a point of the curve in compressed form."""
     if len(key) != 33 or key[0] not in (2, 3):
         return False
+    if not FAST:
+        return crypto_pure.is_valid_point(key)
     try:
         PublicKey(key)
     except ValueError:

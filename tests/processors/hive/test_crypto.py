@@ -6,7 +6,7 @@ from ecdsa.curves import SECP256k1
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from processors.hive import crypto
+from processors.hive import crypto, crypto_pure
 from processors.hive.errors import HiveDataError, SignatureError
 from processors.hive.keys import (
     base58_decode,
@@ -48,6 +48,25 @@ def test_sign_and_recover_agree_with_another_implementation(secret, digest):
     verifier = ecdsa.VerifyingKey.from_string(key, SECP256k1)
     assert verifier.verify_digest(signature[1:], digest)
     assert ecdsa.SigningKey.from_string(secret, SECP256k1).verifying_key.to_string("compressed") == key
+
+
+@given(secrets, digests)
+@settings(max_examples=15, deadline=None)
+def test_the_pure_fallback_gives_the_same_bytes(secret, digest):
+    signature = crypto.sign(secret, digest)
+    assert crypto_pure.sign(secret, digest) == signature
+    assert crypto_pure.public_key(secret) == crypto.public_key(secret)
+    assert crypto_pure.recover(signature[1:], signature[0] - 31, digest) == crypto.public_key(secret)
+
+
+def test_without_coincurve_everything_still_works(monkeypatch):
+    monkeypatch.setattr(crypto, "FAST", False)
+    digest = b"\5" * 32
+    key = crypto.public_key(b"\1" * 32)
+    assert crypto.recover(crypto.sign(b"\1" * 32, digest), digest) == key
+    assert crypto.is_valid_point(key) and not crypto.is_valid_point(b"\2" + b"\xff" * 32)
+    with pytest.raises(SignatureError):
+        crypto.recover(b"\x1f" + b"\1" * 64, digest) and crypto.recover(b"\x1f" + b"\5" * 32 + b"\1" * 32, digest)
 
 
 def high_twin(signature: bytes) -> bytes:

@@ -1,0 +1,75 @@
+"""Where blocks come from: irreversible ones of one server, in order, each proven before it leaves here.
+
+Fail-over between servers belongs to a later issue; what does not prove is never handed on.
+"""
+
+from collections.abc import AsyncIterator
+
+import msgspec
+
+from node.core import ChainView
+from node.errors import ApiError, FeedError
+from node.feed.rpc import Api
+from processors.hive.block import Block, read_block
+from processors.hive.chain import Chain
+from processors.hive.errors import HiveDataError, UnknownOperationError
+from processors.hive.times import time_from_text
+
+MAX_BATCH = 200
+
+
+class _Range(msgspec.Struct):
+    blocks: list[msgspec.Raw]
+
+
+_decode_range = msgspec.json.Decoder(_Range).decode
+
+
+async def chain_view(api: Api) -> ChainView:
+    """What a server says of the chain now. Raises ApiError."""
+    found = await api.call("database_api.get_dynamic_global_properties", {})
+    try:
+        head, irreversible = int(found["head_block_number"]), int(found["last_irreversible_block_num"])
+        view = ChainView(head, time_from_text(found["time"]), irreversible)
+    except (KeyError, TypeError, ValueError, HiveDataError) as error:
+        raise ApiError(f"{api.url}: not dynamic global properties: {error}") from error
+    if not 0 <= irreversible <= head:
+        raise ApiError(f"{api.url}: irreversible block {irreversible} above the head {head}")
+    return view
+
+
+async def fetch_blocks(api: Api, chain: Chain, first: int, last: int, previous: bytes | None) -> AsyncIterator[Block]:
+    """Blocks ``first`` to ``last``, each linked to the one before and proven. Raises ApiError, FeedError."""
+    number = first
+    while number <= last:
+        count = min(MAX_BATCH, last - number + 1)
+        raw = await api.raw("block_api.get_block_range", {"starting_block_num": number, "count": count})
+        try:
+            blocks = _decode_range(raw).blocks
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise ApiError(f"{api.url}: not a range of blocks") from error
+        if not 1 <= len(blocks) <= count:
+            raise ApiError(f"{api.url}: {len(blocks)} blocks instead of {count} from {number} on")
+        for text in blocks:
+            block = _proven(api, chain, bytes(text), number, previous)
+            yield block
+            previous = block.id
+            number += 1
+
+
+def _proven(api: Api, chain: Chain, text: bytes, number: int, previous: bytes | None) -> Block:
+    try:
+        block = read_block(text, chain)
+        if block.number != number:
+            raise FeedError(f"{api.url}: block {block.number} where {number} was asked for")
+        if previous is not None and block.header.previous != previous:
+            raise FeedError(f"{api.url}: block {number} does not follow ours ({previous.hex()})")
+        block.prove()
+    except UnknownOperationError as error:
+        raise FeedError(
+            f"{api.url}: block {number} cannot be proven: {error}. This is our limit, not the server's fault: a newer "
+            f"version is needed"
+        ) from error
+    except HiveDataError as error:
+        raise FeedError(f"{api.url}: block {number} is refused: {error}") from error
+    return block

@@ -1,0 +1,246 @@
+"""`waggle run`: the wires of a node. Reads blocks, applies them, and sends what the core hands out."""
+
+import asyncio
+import contextlib
+import json
+import tomllib
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from node.agent import is_groups_own
+from node.config import Config
+from node.core import ChainView, NodeCore, Outgoing
+from node.errors import ApiError, BroadcastRefusedError, ConfigError, FeedError, KeyFileError, NodeError
+from node.feed.rpc import Api
+from node.feed.source import chain_view, fetch_blocks
+from node.log import Log
+from node.outbox import Outbox
+from node.signer.journal import Journal
+from node.signer.keys import load_keys
+from node.signer.signer import Signer
+from processors.engine import begin
+from processors.genesis import ROLES, Genesis, parse
+from processors.hive.block import Block
+from processors.hive.compounds import AUTHORITY
+from processors.hive.errors import HiveDataError
+from processors.hive.keys import public_key_to_text
+from processors.hive.transaction import show_transaction
+from state.schema import AUTHORITY as AUTHORITIES
+from state.schema import Authority
+from state.state import State
+from state.store import LevelStore
+
+#: While catching up, so many blocks share one synced write.
+CATCH_UP_BATCH = 64
+_AUTHORITY_TRIES = 5
+
+
+def load_genesis(path: Path) -> Genesis:
+    """The genesis of a TOML file. Raises ConfigError, GenesisError."""
+    try:
+        document = tomllib.loads(path.read_text())
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path}: {error}") from error
+    return parse(document)
+
+
+def open_node(config: Config, log: Log) -> NodeCore:
+    """The node of a configuration, its store open. Raises NodeError, GenesisError, StateError."""
+    genesis = load_genesis(config.genesis)
+    account_keys = load_keys(config.account_key)
+    signing_keys = load_keys(config.signing_keys)
+    if len(account_keys) != 1:
+        raise KeyFileError(f"{config.account_key} must hold exactly one key: the active key of {config.account}")
+    params = genesis.params
+    store = LevelStore(config.data / "state")
+    try:
+        state = State(store, genesis.hash, round_length=params.round_length, trace_keep=params.trace_keep)
+        journal = Journal(config.data / "journal", genesis.hash)
+    except Exception:
+        store.close()
+        raise
+    signer = Signer(signing_keys, journal, config.policy, genesis)
+    outbox = Outbox(config.data / "outbox.json")
+    core = NodeCore(genesis, state, config.account, account_keys[0], signer, outbox, version("waggle"), log)
+    log(
+        "start",
+        {
+            "account": config.account,
+            "group": genesis.group,
+            "genesis": genesis.hash.hex(),
+            "height": state.height,
+            "keys": [public_key_to_text(key, genesis.chain.address_prefix) for key in signer.public_keys],
+        },
+    )
+    if len(genesis.runners) < genesis.params.min_signers:
+        log("founder_only", {"runners": len(genesis.runners), "min_signers": genesis.params.min_signers})
+    return core
+
+
+class Runtime:
+    """The wires around one core."""
+
+    def __init__(self, core: NodeCore, config: Config, session: aiohttp.ClientSession, log: Log) -> None:
+        self.core = core
+        self.config = config
+        self.apis = [Api(api.url, api.operator, session, config.account) for api in config.apis]
+        self._log = log
+        self._denials: dict[bytes, set[str]] = {}
+        self._authority_tries = 0
+        self._authority_checked = False
+
+    @property
+    def _source(self) -> Api:
+        return self.apis[0]
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Until ``stop``. Raises FeedError, EngineError, StateError, JournalError: the node must not go on."""
+        while not stop.is_set():
+            try:
+                await self.turn(stop)
+            except (ApiError, BroadcastRefusedError) as error:
+                self._log("api_error", {"error": str(error)})
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), self.config.poll_seconds)
+        self.core.state.flush()
+
+    async def turn(self, stop: asyncio.Event) -> None:
+        """Apply what has become irreversible, then act. Raises ApiError besides what ``run`` raises."""
+        view = await chain_view(self._source)
+        if self.core.state.height < 0:
+            if view.irreversible_number < self.core.genesis.start_block:
+                return
+            await self._begin()
+        state = self.core.state
+        if view.irreversible_number < state.height:
+            return  # an old head: this server is behind what it said before
+        before = state.height
+        await self._catch_up(view, stop)
+        if state.height == before or stop.is_set():
+            return
+        if not self._authority_checked and not await self._authorities_match(view):
+            return
+        await self._ask_about_past()
+        for outgoing in self.core.step(view, self._denied):
+            await self._send(outgoing)
+
+    async def _begin(self) -> None:
+        """The genesis state, from the block start_block that two servers of different operators gave alike."""
+        number = self.core.genesis.start_block
+        found: dict[str, Block] = {}
+        for api in self.apis:
+            if api.operator not in found and len(found) < 2:
+                async for block in fetch_blocks(api, self.core.genesis.chain, number, number, None):
+                    found[api.operator] = block
+        if len({block.id for block in found.values()}) != 1:
+            ids = {operator: block.id.hex() for operator, block in found.items()}
+            raise FeedError(f"the servers differ about block {number}: {ids}. Find out which one lies before you start")
+        if len(found) < 2:
+            self._log("one_operator", {"detail": f"block {number} stands on the word of one operator alone"})
+        begin(self.core.state, self.core.genesis, next(iter(found.values())))
+        self._log_round()
+
+    async def _catch_up(self, view: ChainView, stop: asyncio.Event) -> None:
+        state = self.core.state
+        live = view.irreversible_number - state.height <= CATCH_UP_BATCH
+        blocks = fetch_blocks(
+            self._source, self.core.genesis.chain, state.height + 1, view.irreversible_number, state.head.block_id
+        )
+        async for block in blocks:
+            self.core.apply(block, flush=live or block.number % CATCH_UP_BATCH == 0)
+            self._log("block", {"height": block.number, "id": block.id.hex()})
+            if block.number % self.core.genesis.params.round_length == 0:
+                self._log_round()
+            if stop.is_set():
+                break
+        state.flush()
+
+    def _log_round(self) -> None:
+        height = self.core.state.height
+        root = self.core.state.root(height)
+        self._log("round", {"height": height, "root": root.hex() if root else "", "halted": self.core.halted_at})
+
+    async def _authorities_match(self, view: ChainView) -> bool:
+        """Compare the authorities of the state with the chain's, once live; a lasting difference stops the node."""
+        found = await self._source.call("database_api.find_accounts", {"accounts": [self.core.genesis.group]})
+        try:
+            account = found["accounts"][0]
+            chain = self.core.genesis.chain
+            theirs = {role: AUTHORITY.parse(account[role], chain) for role in ROLES}
+        except (KeyError, IndexError, TypeError, HiveDataError) as error:
+            raise ApiError(f"{self._source.url}: no account {self.core.genesis.group}: {error}") from error
+        for role, found_authority in theirs.items():
+            there = Authority(
+                found_authority.weight_threshold, found_authority.key_auths, found_authority.account_auths
+            )
+            if there != self.core.state.need(AUTHORITIES, role):
+                return self._authority_differs(role, view)
+        self._authority_checked = True
+        self._log("live", {"height": self.core.state.height, "groups_own": is_groups_own(self.core.state)})
+        return True
+
+    def _authority_differs(self, role: str, view: ChainView) -> bool:
+        """A change may be on its way in blocks that are not irreversible yet: look again at later blocks."""
+        self._authority_tries += 1
+        lag = view.head_number - view.irreversible_number
+        if self._authority_tries > _AUTHORITY_TRIES + lag:
+            raise FeedError(
+                f"{self.core.genesis.group} has another {role} authority on chain than in the state, at height "
+                f"{self.core.state.height}: the genesis or the server is wrong; nothing is signed"
+            )
+        return False
+
+    def _denied(self, txid: bytes) -> bool:
+        return len(self._denials.get(txid, ())) >= 2
+
+    async def _ask_about_past(self) -> None:
+        """Ask servers of different operators whether an earlier attempt was included after all."""
+        questions = self.core.questions()
+        self._denials = {txid: who for txid, who in self._denials.items() if txid in questions}
+        for txid in sorted(questions):
+            who = self._denials.setdefault(txid, set())
+            for api in self.apis:
+                if api.operator in who or len(who) >= 2:
+                    continue
+                try:
+                    params = {"transaction_id": txid.hex()}
+                    answer = await api.call("transaction_status_api.find_transaction", params)
+                except ApiError as error:
+                    self._log("api_error", {"error": str(error)})
+                    continue
+                if isinstance(answer, dict) and answer.get("status") in ("unknown", "expired_irreversible"):
+                    who.add(api.operator)
+
+    async def _send(self, outgoing: Outgoing) -> None:
+        """Broadcast; the next server on error or silence; "duplicate" is success."""
+        shown: dict[str, Any] = show_transaction(outgoing.tx, self.core.genesis.chain, typed=False)
+        for api in self.apis:
+            try:
+                await api.broadcast(shown)
+            except BroadcastRefusedError as error:
+                if "Duplicate transaction check failed" not in str(error):
+                    self._log("refused", {"content": outgoing.content, "error": str(error)[:300]})
+                    return
+            except ApiError as error:
+                self._log("api_error", {"error": str(error)})
+                continue
+            self.core.sent(outgoing)
+            self._log("sent", {"content": outgoing.content})
+            return
+
+
+async def run_node(config: Config, log: Log, stop: asyncio.Event) -> None:
+    """Open and run a node until ``stop``; the store is closed in any case."""
+    core = open_node(config, log)
+    try:
+        async with aiohttp.ClientSession() as session:
+            await Runtime(core, config, session, log).run(stop)
+    except NodeError as error:
+        log("stopped", {"error": str(error)})
+        raise
+    finally:
+        core.state.close()
+    log("stop", {"height": core.state.height, "outcome": json.dumps("clean")})
