@@ -96,6 +96,6 @@ def key_owner(ctx: Context, key: bytes) -> str | None:
     return owner.account if owner is not None and ctx.view.get(NODE, owner.account) is not None else None
 
 
-def transmission_order(ctx: Context, op: str, accounts: list[str]) -> tuple[str, ...]:
+def transmission_order(op: str, accounts: list[str]) -> tuple[str, ...]:
     """Accounts in the order in which they may broadcast (protocol section 8)."""
     return tuple(sorted(accounts, key=lambda account: H([op, account])))

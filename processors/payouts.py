@@ -1,8 +1,10 @@
 """Standing payouts of the genesis, and forgetting what is old (protocol sections 2, 5 and 8)."""
 
+from typing import Any
+
 from processors.context import Context, enqueue, schedule
 from processors.registry import job
-from state.schema import DONE, FEED, INCOME, REJECTED, REJECTED_MORE, STANDING, Payload
+from state.schema import DONE, FEED, INCOME, REJECTED, REJECTED_MORE, STANDING, Payload, Table
 
 
 @job("standing")
@@ -23,7 +25,8 @@ def forget_payload(ctx: Context, what: str) -> None:
 def forget_block(ctx: Context, what: str) -> None:
     """What a block noted under its height is ``history`` blocks old."""
     height = int(what)
-    for table in (REJECTED, FEED, INCOME):
+    tables: tuple[Table[Any], ...] = (REJECTED, FEED, INCOME)
+    for table in tables:
         for (_, index), _ in ctx.view.walk(table, height):
             ctx.view.delete(table, height, index)
     ctx.view.delete(REJECTED_MORE, height)

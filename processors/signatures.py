@@ -141,7 +141,7 @@ def _become_ready(ctx: Context, op: str, record: Record) -> Record:
     accounts = [str(account) for (account,), _ in ctx.view.walk(RUNNER)]
     if not accounts:
         accounts = [str(account) for (account,), _ in ctx.view.walk(NODE)]
-    order = transmission_order(ctx, op, accounts)
+    order = transmission_order(op, accounts)
     ctx.view.delete(CHRON, *record.job)
     return replace(
         record,

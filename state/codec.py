@@ -37,7 +37,7 @@ def _checked(value: Any, depth: int) -> Any:
     if kind is dict:
         if not all(type(key) is str for key in value):
             raise CodecError("a map has text keys only")
-        return {key: _checked(value[key], depth + 1) for key in sorted(value)}
+        return {_checked(key, depth): _checked(value[key], depth + 1) for key in sorted(value)}
     raise CodecError(f"{kind.__name__} has no canonical form: use int, str, bytes, bool, None, list or map")
 
 

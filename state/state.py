@@ -127,8 +127,7 @@ class State:
 
     def commit(self, view: View, *, flush: bool = True) -> None:
         """Take a block's changes: trace, root at a round's end, one atomic synced write (unless put off)."""
-        if self._broken:
-            raise StateError("a write failed before: restart the node, it goes on from the last whole block")
+        self._must_be_whole()
         self._broken = True  # until everything below has worked
         changed = []
         for table, key, value in view.changes():
@@ -145,6 +144,7 @@ class State:
         """Write what is pending as one atom, synced to disk."""
         if not self._pending:
             return
+        self._must_be_whole()
         batch = list(self._pending.items())
         self._broken = True
         self._store.write(batch, sync=True)
@@ -156,6 +156,10 @@ class State:
         self._store.close()
 
     # -- inside
+
+    def _must_be_whole(self) -> None:
+        if self._broken:
+            raise StateError("a write failed before: restart the node, it goes on from the last whole block")
 
     def _raw(self, stored: bytes) -> bytes | None:
         if stored in self._pending:

@@ -76,6 +76,7 @@ class LevelStore:
             self._db = plyvel.DB(
                 str(folder),
                 create_if_missing=create,
+                paranoid_checks=True,  # without it LevelDB drops what it cannot read of its log, and says nothing
                 bloom_filter_bits=10,
                 lru_cache_size=8 << 20,
                 write_buffer_size=4 << 20,

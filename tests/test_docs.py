@@ -3,6 +3,7 @@
 import ast
 import dataclasses
 import re
+import sys
 import tomllib
 import types
 import typing
@@ -282,6 +283,12 @@ def test_the_common_checks_come_in_the_order_of_the_codes() -> None:
     assert list(CODES)[: len(COMMON)] == COMMON, f"processors/codes.py must begin with {COMMON}"
 
 
+def test_every_operation_checks_in_the_order_of_the_codes() -> None:
+    order = list(CODES)
+    for name, codes in documented_checks().items():
+        same(f"order of checks of {name}", "docs/codes.md", codes, sorted(codes, key=order.index))
+
+
 def test_which_operations_give_a_code() -> None:
     checks = documented_checks()
     for row in table("codes.md", "code", "meaning").rows:
@@ -344,6 +351,27 @@ def test_default_and_bounds_of_a_parameter(name: str) -> None:
     assert set(row["section"].split(", ")) <= set(sections), f"{where}: {name}: protocol.md has no such section"
 
 
+#: Conditions of docs/parameters.md between parameters, each with values that break it and no other.
+BROKEN: dict[str, dict[str, object]] = {
+    "report_at < round_length": {"report_at": 100},
+    "header_min_left < header_lifetime": {"header_lifetime": 1_200},
+    "min_signers <= max_runners": {"max_runners": 2},
+    "header_lifetime <= 3600 with hive_rules 27": {"hive_rules": 27, "header_lifetime": 3_601},
+}
+
+
+def test_conditions_between_parameters() -> None:
+    documented = [text for row in table("parameters.md", "condition").rows for text in words(row["condition"])]
+    same_names("conditions", "docs/parameters.md", documented, list(BROKEN))
+    for condition, given in BROKEN.items():
+        found = params.problems(params.defaults(given))
+        name = condition.partition(" ")[0]
+        assert len(found) == 1, f"{condition}: {given} breaks it alone, processors/params.py finds {found}"
+        assert found[0].startswith(f"parameters.{name}: "), f"{condition}: processors/params.py says {found[0]!r}"
+    for given in ({}, {"hive_rules": 27}, {"hive_rules": 27, "header_lifetime": 3_600}):
+        assert not params.problems(params.defaults(given)), f"processors/params.py must accept {given}"
+
+
 def protocol_list() -> dict[str, str]:
     """The list of defaults of protocol.md section 1: name -> the rest of its item."""
     text = (DOCS / "protocol.md").read_text()
@@ -383,3 +411,32 @@ def test_every_dependency_has_its_reason(heading: str) -> None:
     same_names("packages", f"docs/dependencies.md, {heading},", sorted(row["package"] for row in found.rows), names)
     for row in found.rows:
         assert all(row.values()), f"docs/dependencies.md: {row['package']} needs a purpose and a reason"
+
+
+def outside_imports() -> dict[str, set[str]]:
+    """Package that the lower two floors import -> the files that do, the standard library aside."""
+    found: dict[str, set[str]] = {}
+    for path in [*sorted((ROOT / "state").rglob("*.py")), *PROCESSORS]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            imported = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and node.module:
+                imported = [node.module]
+            for name in (module.partition(".")[0] for module in imported):
+                if name not in sys.stdlib_module_names | {"state", "processors"}:
+                    found.setdefault(name, set()).add(path.relative_to(ROOT).as_posix())
+    return found
+
+
+def test_what_the_lower_two_floors_import() -> None:
+    match = re.search(
+        r"^The lower two floors .+ import only (.+)\.$", (DOCS / "dependencies.md").read_text(), re.MULTILINE
+    )
+    assert match is not None, "docs/dependencies.md: the sentence on the lower two floors was not found"
+    files = outside_imports()
+    items = re.split(r", | and ", match[1])
+    same_names("packages", "docs/dependencies.md", [item.split()[0] for item in items], sorted(files))
+    for item in items:
+        if "alone" in item:
+            same(
+                f"files that import {item.split()[0]}", "docs/dependencies.md", set(words(item)), files[item.split()[0]]
+            )

@@ -18,7 +18,7 @@ def sign(secret: bytes, digest: bytes) -> bytes:
     r, s = sigdecode_string(key.sign_digest_deterministic(digest, hashfunc=sha256), ORDER)
     s = min(s, ORDER - s)
     compact = r.to_bytes(32, "big") + s.to_bytes(32, "big")
-    own = key.verifying_key.to_string("compressed")
+    own: bytes = key.verifying_key.to_string("compressed")
     for number in range(4):
         if _recover_or_none(compact, number, digest) == own:
             return bytes([31 + number]) + compact

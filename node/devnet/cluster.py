@@ -1,0 +1,175 @@
+"""A Hive and a group of node processes on it: the very `waggle run`, each with its own LevelDB and keys."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from node.devnet.chain import DevnetChain
+from node.devnet.founding import CHAIN, MemberKeys, found, genesis_document, member_keys, new_chain
+from node.devnet.observer import Observer
+from node.devnet.server import DevnetServer
+from node.genesis_text import to_toml
+from node.signer.keys import write_key
+from processors.genesis import Genesis
+from processors.hive.block import reference_prefix
+from processors.hive.operations import Operation
+from processors.hive.transaction import Transaction, pack_transaction, signing_digest
+
+_CONFIG = """\
+[node]
+account = "{account}"
+genesis = "../genesis.toml"
+data = "data"
+poll_seconds = {poll}
+
+[keys]
+account = "account.wif"
+signing = "signing.wif"
+
+[[api]]
+url = "{first}"
+operator = "north"
+
+[[api]]
+url = "{second}"
+operator = "south"
+
+[log]
+format = "json"
+level = "info"
+"""
+_STOP_WAIT = 5  # seconds until a node that was asked to stop is killed
+
+
+class Cluster:
+    """The processes and files of one devnet under ``folder``."""
+
+    def __init__(self, folder: Path, nodes: int, *, interval: float, lag: int, spares: int = 0) -> None:
+        self.folder = folder
+        self.interval = interval
+        self.members = [member_keys(number) for number in range(1, nodes + 1)]
+        self.spares = [member_keys(number) for number in range(nodes + 1, nodes + spares + 1)]
+        self.chain: DevnetChain = new_chain(self.members + self.spares, self.members[0], lag=lag)
+        folder.mkdir(parents=True, exist_ok=True)
+        self.server = DevnetServer(self.chain, interval=interval, log=folder / "api.log")
+        self.urls: list[str] = []
+        self.running: dict[str, asyncio.subprocess.Process] = {}
+        self.genesis: Genesis
+        self.observer: Observer
+
+    async def start(self, parameters: dict[str, Any], **document: Any) -> None:
+        """Found the group, start the server and every member's node, then the clock."""
+        text = genesis_document(
+            self.members,
+            start_block=parameters["round_length"],
+            parameters=parameters,
+            collateral=document.pop("collateral", None),
+            **document,
+        )
+        self.genesis = found(text)
+        (self.folder / "genesis.toml").write_text(to_toml(text))
+        self.observer = Observer(self.chain, self.genesis)
+        self.server.on_block.append(self.observer.on_block)
+        self.urls = [await self.server.listen(), await self.server.listen()]
+        for member in self.members + self.spares:
+            self._write_node(member)
+        for member in self.members:
+            await self.start_node(member.account)
+        self.server.start_clock()
+
+    async def start_node(self, account: str) -> None:
+        """Start a member's node (again)."""
+        home = self.folder / account
+        command = [sys.executable, "-m", "node.cli", "run", "--config", str(home / "config.toml")]
+        with open(home / "node.log", "ab") as log:
+            self.running[account] = await asyncio.create_subprocess_exec(
+                *command, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, env=_environment()
+            )
+
+    async def kill_node(self, account: str) -> None:
+        """SIGKILL: no clean-up of any kind."""
+        process = self.running.pop(account)
+        process.kill()
+        await process.wait()
+
+    def died(self) -> list[str]:
+        """Nodes that ended although nobody asked them to."""
+        return [account for account, process in self.running.items() if process.returncode is not None]
+
+    async def stop(self) -> None:
+        """Stop every node, then the server; leave the chain's blocks behind for strangers."""
+        for process in self.running.values():
+            if process.returncode is None:
+                process.send_signal(signal.SIGTERM)
+        for process in self.running.values():
+            try:
+                await asyncio.wait_for(process.wait(), _STOP_WAIT)
+            except TimeoutError:
+                process.kill()
+                await process.wait()
+        await self.server.stop()
+        blocks = self.folder / "chain"
+        blocks.mkdir(exist_ok=True)
+        shown = [self.chain.show_block(number, typed=True) for number in range(1, self.chain.head_number + 1)]
+        (blocks / "blocks.json").write_text(json.dumps({"blocks": shown}))
+
+    def roots(self) -> dict[str, dict[int, str]]:
+        """What each node logged of its roots: account -> height -> root."""
+        found: dict[str, dict[int, str]] = {}
+        for member in self.members + self.spares:
+            log = self.folder / member.account / "node.log"
+            roots = found.setdefault(member.account, {})
+            for line in log.read_text().splitlines() if log.exists() else []:
+                if '"event": "round"' in line:
+                    entry = json.loads(line)
+                    roots[entry["height"]] = entry["root"]
+        return found
+
+    def broadcasts(self) -> list[dict[str, Any]]:
+        """The API's log of broadcasts, oldest first."""
+        return [json.loads(line) for line in (self.folder / "api.log").read_text().splitlines()]
+
+    def submit_as(self, member: MemberKeys, name: str, body: dict[str, Any]) -> None:
+        """Send a custom_json of the group's, signed by a member's account key, as its wallet would."""
+        self.submit(
+            member,
+            Operation(
+                "custom_json",
+                {
+                    "required_auths": (member.account,),
+                    "required_posting_auths": (),
+                    "id": self.genesis.prefix + name,
+                    "json": json.dumps(body),
+                },
+            ),
+        )
+
+    def submit(self, member: MemberKeys, operation: Operation) -> None:
+        """Send any operation of a member's account."""
+        head = self.chain.head_number
+        tx = Transaction(head & 0xFFFF, reference_prefix(self.chain.head_id), self.chain.head_time + 300, (operation,))
+        signature = member.account_key.sign(signing_digest(pack_transaction(tx, CHAIN), CHAIN))
+        self.chain.submit(
+            Transaction(tx.ref_block_num, tx.ref_block_prefix, tx.expiration, tx.operations, (), (signature,))
+        )
+
+    def _write_node(self, member: MemberKeys) -> None:
+        home = self.folder / member.account
+        home.mkdir(exist_ok=True)
+        for name, key in (("account.wif", member.account_key), ("signing.wif", member.signing_key)):
+            if not (home / name).exists():
+                write_key(home / name, key)
+        poll = min(1.0, max(0.005, self.interval / 3))
+        (home / "config.toml").write_text(
+            _CONFIG.format(account=member.account, poll=round(poll, 4), first=self.urls[0], second=self.urls[1])
+        )
+
+
+def _environment() -> dict[str, str]:
+    """The children import what this process imports, from wherever it was started."""
+    root = str(Path(__file__).resolve().parents[2])
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH", "")]))}
