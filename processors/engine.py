@@ -1,5 +1,7 @@
 """apply_block: the whole protocol on one page (protocol section 3)."""
 
+from typing import Any
+
 from msgspec.structs import replace
 
 from processors import (
@@ -19,13 +21,12 @@ from processors import (
 from processors.context import Context, forget_block
 from processors.errors import EngineError, Rejected
 from processors.hive.block import Block, reference_prefix
-from processors.hive.operations import Operation, operation_body, operation_name
+from processors.hive.operations import Operation
 from processors.registry import Registry, Rule
-from state.schema import CHRON, HEAD, HEADERS, REJECTED, REJECTED_MORE, Head, MoreRejections, Rejection, Taken
+from state.schema import CHRON, HEAD, HEADERS, NODE, REJECTED, REJECTED_MORE, Head, MoreRejections, Rejection, Taken
 from state.state import State
 
 RULES = Registry((members, report, signatures, native, recast, payouts))
-NATIVE = RULES.names("native")
 
 
 def begin(state: State, document: genesis.Genesis, block: Block) -> None:
@@ -67,17 +68,18 @@ def _words(document: genesis.Genesis) -> tuple[bytes, ...]:
 
 
 def _apply_operations(ctx: Context) -> None:
+    natives = RULES.natives(ctx.height)
     index = 0
     rejected = 0
     for position, raw_transaction in enumerate(ctx.block.transactions):
         for place, raw in enumerate(raw_transaction["operations"]):
             ctx.op_index = index
             index += 1
-            name = operation_name(raw)
-            if name == "custom_json":
-                rule = _ours(ctx, operation_body(raw))
-            elif name in NATIVE:
-                rule = RULES.find("native", name, ctx.height)
+            name, body = (raw["type"], raw["value"]) if type(raw) is dict else raw
+            if name in natives:
+                rule = _concerning_us(ctx, natives[name], body)
+            elif name in ("custom_json", "custom_json_operation"):
+                rule = _ours(ctx, body)
             else:
                 continue
             if rule is not None:
@@ -86,10 +88,16 @@ def _apply_operations(ctx: Context) -> None:
     ctx.txid = b""
 
 
-def _ours(ctx: Context, body: object) -> Rule | None:
+def _concerning_us(ctx: Context, rule: Rule, body: Any) -> Rule | None:
+    """The rule, if a native operation names the group account (or, where the rule says so, a member)."""
+    account = body[rule.field]
+    if account == ctx.group:
+        return rule
+    return rule if rule.members and ctx.view.get(NODE, account) is not None else None
+
+
+def _ours(ctx: Context, body: Any) -> Rule | None:
     """The rule of a custom_json that is ours: prefix and active name, one active authority, no posting ones."""
-    if type(body) is not dict:
-        return None
     kind, active, posting = body.get("id"), body.get("required_auths"), body.get("required_posting_auths")
     prefix = ctx.genesis.prefix
     if type(kind) is not str or not kind.startswith(prefix) or posting != [] or type(active) is not list:

@@ -11,7 +11,7 @@ from processors.signatures import authority_changed
 from state.schema import AUTHORITY, FEED, INCOME, NODE, OWNER_CHANGES, Authority, FeedNote, Income, OwnerChanges
 
 
-@operation("account_update", "account_update2")
+@operation("account_update", "account_update2", field="account", members=True)
 def account_update(ctx: Context, operation: Operation) -> None:
     """Replaces the authorities it carries; for a member with follow_active it sets the next key."""
     value = operation.value
@@ -25,7 +25,7 @@ def account_update(ctx: Context, operation: Operation) -> None:
         _follow(ctx, value["account"], [key for key, _ in value["active"].key_auths])
 
 
-@operation("recover_account")
+@operation("recover_account", field="account_to_recover")
 def recover_account(ctx: Context, operation: Operation) -> None:
     """Replaces owner; an alarm."""
     if operation.value["account_to_recover"] == ctx.group:
@@ -34,7 +34,7 @@ def recover_account(ctx: Context, operation: Operation) -> None:
         authority_changed(ctx)
 
 
-@operation("request_account_recovery", "change_recovery_account")
+@operation("request_account_recovery", "change_recovery_account", field="account_to_recover")
 def recovery(ctx: Context, operation: Operation) -> None:
     """Somebody moves towards taking the account, or may from now on: an alarm."""
     value = operation.value
@@ -42,7 +42,7 @@ def recovery(ctx: Context, operation: Operation) -> None:
         _note(ctx, operation.name, value.get("recovery_account") or value.get("new_recovery_account") or "")
 
 
-@operation("transfer")
+@operation("transfer", field="to")
 def transfer(ctx: Context, operation: Operation) -> None:
     """Income of the group: a record for people."""
     value = operation.value

@@ -1,5 +1,7 @@
 """The protocol's parameters: defaults and bounds (protocol section 1, docs/parameters.md)."""
 
+from functools import lru_cache
+
 import msgspec
 
 from state.schema import PARAM, Parameter
@@ -111,5 +113,9 @@ def write(view: View, params: Params) -> None:
 
 def read(view: View) -> Params:
     """The parameters in force."""
-    values = {name: view.need(PARAM, name).value for name in BOUNDS}
-    return msgspec.convert(values, Params, strict=False)
+    return _of(tuple((str(name), entry.value) for (name,), entry in view.walk(PARAM)))
+
+
+@lru_cache(maxsize=64)
+def _of(values: tuple[tuple[str, int], ...]) -> Params:
+    return msgspec.convert(dict(values), Params, strict=False)

@@ -22,11 +22,15 @@ class Rule(NamedTuple):
     since: int
     call: Callable[..., None]
     shape: Shape
+    field: str  # of a native operation: names the account that it concerns
+    members: bool  # whether it concerns members too, or the group account alone
 
 
-def _mark(kind: str, names: Iterable[str], since: int, shape: Shape) -> Callable[[F], F]:
+def _mark(
+    kind: str, names: Iterable[str], since: int, shape: Shape, field: str = "", members: bool = False
+) -> Callable[[F], F]:
     def decorate(function: F) -> F:
-        setattr(function, _MARK, tuple(Rule(kind, name, since, function, shape) for name in names))
+        setattr(function, _MARK, tuple(Rule(kind, name, since, function, shape, field, members) for name in names))
         return function
 
     return decorate
@@ -37,9 +41,12 @@ def custom_json(name: str, shape: Shape, *, since: int = 0) -> Callable[[F], F]:
     return _mark("json", (name,), since, shape)
 
 
-def operation(*names: str, since: int = 0) -> Callable[[F], F]:
-    """``def rule(ctx, operation)`` for native operations."""
-    return _mark("native", names, since, {})
+def operation(*names: str, field: str, members: bool = False, since: int = 0) -> Callable[[F], F]:
+    """``def rule(ctx, operation)`` for native operations whose ``field`` names the group account (or a member).
+
+    All others are passed over before they are parsed.
+    """
+    return _mark("native", names, since, {}, field, members)
 
 
 def job(name: str, *, since: int = 0) -> Callable[[F], F]:
@@ -67,6 +74,15 @@ class Registry:
         for rule in self._rules.get((kind, name), ()):
             if rule.since <= height:
                 found = rule
+        return found
+
+    def natives(self, height: int) -> dict[str, Rule]:
+        """The rules for native operations in force at ``height``, by their name in either API form."""
+        found: dict[str, Rule] = {}
+        for name in self.names("native"):
+            rule = self.find("native", name, height)
+            if rule is not None:
+                found[name] = found[name + "_operation"] = rule
         return found
 
     def names(self, kind: str) -> frozenset[str]:

@@ -56,7 +56,7 @@ def report(ctx: Context, account: str, body: dict[str, Any]) -> None:
         raise Rejected("bad_signature") from None
     member = _signed_by(ctx, account, member, key)
     if key != member.signing_key:
-        if len(keys_of(ctx.view, account)) >= MAX_KEYS:
+        if ctx.view.get(KEY, key) is None and len(keys_of(ctx.view, account)) >= MAX_KEYS:
             raise Rejected("too_many_keys")
         member = replace(member, signing_key=key, next_key=None, count=0)
         ctx.view.put(KEY, KeyOwner(account), key)

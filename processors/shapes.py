@@ -28,8 +28,8 @@ _WHY = re.compile(r"[a-z][a-z0-9_]{0,31}", re.ASCII)
 
 
 def _port_fits(url: str) -> bool:
-    port = url.rpartition(":")[2]
-    return not port.isdigit() or int(port) < 65536
+    _, colon, port = url.partition(":")
+    return not colon or int(port) < 65536
 
 
 def integer(low: int, high: int) -> Field:

@@ -84,7 +84,7 @@ class LevelStore:
             )
         except plyvel.IOError as error:
             os.close(self._lock)
-            if "lock" in str(error).lower():
+            if "/LOCK: " in str(error):  # the path itself may hold the word
                 raise StoreLockedError(
                     f"{folder} is held by another process: stop that node first, or name another folder"
                 ) from error

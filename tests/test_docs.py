@@ -368,7 +368,8 @@ def test_conditions_between_parameters() -> None:
         name = condition.partition(" ")[0]
         assert len(found) == 1, f"{condition}: {given} breaks it alone, processors/params.py finds {found}"
         assert found[0].startswith(f"parameters.{name}: "), f"{condition}: processors/params.py says {found[0]!r}"
-    for given in ({}, {"hive_rules": 27}, {"hive_rules": 27, "header_lifetime": 3_600}):
+    accepted: list[dict[str, object]] = [{}, {"hive_rules": 27}, {"hive_rules": 27, "header_lifetime": 3_600}]
+    for given in accepted:
         assert not params.problems(params.defaults(given)), f"processors/params.py must accept {given}"
 
 

@@ -1,5 +1,7 @@
 """What distinguishes one Hive chain from another in its texts and bytes."""
 
+from functools import lru_cache
+
 import msgspec
 
 HIVE, HBD, VESTS = 0, 1, 2
@@ -17,6 +19,12 @@ def _symbol_bytes(precision: int, symbol: str) -> bytes:
     return bytes([precision]) + symbol.encode().ljust(7, b"\0")
 
 
+@lru_cache(maxsize=64)
+def _legacy_symbols(symbols: tuple[str, str, str]) -> tuple[bytes, bytes, bytes]:
+    liquid, dollar, vests = ({"HIVE": "STEEM", "HBD": "SBD"}.get(symbol, symbol) for symbol in symbols)
+    return _symbol_bytes(3, liquid), _symbol_bytes(3, dollar), _symbol_bytes(6, vests)
+
+
 #: The typed pack: asset numbers of Hive's asset_symbol.hpp (HIVE_ASSET_NUM_HIVE, _HBD, _VESTS).
 TYPED_SYMBOLS = tuple(_nai_bytes(((99999999 + nai) << 5) | precision) for nai, precision in ((2, 3), (1, 3), (3, 6)))
 
@@ -31,8 +39,7 @@ class Chain(msgspec.Struct, frozen=True):
     @property
     def legacy_symbols(self) -> tuple[bytes, bytes, bytes]:
         """The 8 bytes of each asset in the legacy pack: the main chain still writes STEEM and SBD there."""
-        liquid, dollar, vests = ({"HIVE": "STEEM", "HBD": "SBD"}.get(symbol, symbol) for symbol in self.symbols)
-        return _symbol_bytes(3, liquid), _symbol_bytes(3, dollar), _symbol_bytes(6, vests)
+        return _legacy_symbols(self.symbols)
 
     def kind(self, symbol: str) -> int | None:
         """HIVE, HBD or VESTS of a symbol as text, None if the chain has no such asset."""

@@ -17,7 +17,7 @@ def sign(secret: bytes, digest: bytes) -> bytes:
     key = ecdsa.SigningKey.from_string(secret, SECP256k1)
     r, s = sigdecode_string(key.sign_digest_deterministic(digest, hashfunc=sha256), ORDER)
     s = min(s, ORDER - s)
-    compact = r.to_bytes(32, "big") + s.to_bytes(32, "big")
+    compact: bytes = r.to_bytes(32, "big") + s.to_bytes(32, "big")
     own: bytes = key.verifying_key.to_string("compressed")
     for number in range(4):
         if _recover_or_none(compact, number, digest) == own:

@@ -198,6 +198,11 @@ def _amount_pattern(precision: int) -> re.Pattern[str]:
     return re.compile(rf"(-?)([0-9]{{1,19}})\.([0-9]{{{precision}}}) ([A-Z]+)", re.ASCII)
 
 
+_DIGITS = re.compile(r"-?[0-9]{1,19}", re.ASCII)
+_ASSET_KEYS = {"amount", "precision", "nai"}
+_KIND_OF_NAI = {nai: kind for kind, nai in enumerate(NAI)}
+
+
 class AssetType(Type):
     """An amount: "1.000 HIVE" or {"amount", "precision", "nai"}."""
 
@@ -209,11 +214,11 @@ class AssetType(Type):
 
     @staticmethod
     def _typed(x: dict[str, Any]) -> Asset | None:
-        if x.keys() != {"amount", "precision", "nai"} or x["nai"] not in NAI:
+        kind = _KIND_OF_NAI.get(x["nai"]) if x.keys() == _ASSET_KEYS and type(x["nai"]) is str else None
+        if kind is None:
             return None
-        kind = NAI.index(x["nai"])
         amount = x["amount"]
-        if type(amount) is str and re.fullmatch(r"-?[0-9]{1,19}", amount, re.ASCII):
+        if type(amount) is str and _DIGITS.fullmatch(amount):
             amount = int(amount)
         if type(amount) is not int or x["precision"] != PRECISION[kind]:
             return None

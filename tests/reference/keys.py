@@ -24,8 +24,7 @@ def throw_away(sentence: str) -> SigningKey:
 
 def public(key: SigningKey) -> bytes:
     """The 33 bytes of the public key."""
-    raw: bytes = key.get_verifying_key().to_string("compressed")
-    return raw
+    return bytes(key.get_verifying_key().to_string("compressed"))
 
 
 def key_text(raw: bytes, prefix: str = "STM") -> str:
@@ -82,7 +81,7 @@ def recover(digest: bytes, sig: bytes) -> bytes | None:
 
 def sign(key: SigningKey, digest: bytes) -> bytes:
     """A compact signature with low s, by RFC 6979."""
-    raw = key.sign_digest_deterministic(digest, hashlib.sha256, sigencode=sigencode_string_canonize)
+    raw = bytes(key.sign_digest_deterministic(digest, hashlib.sha256, sigencode=sigencode_string_canonize))
     for which in range(4):
         sig = bytes([31 + which]) + raw
         if recover(digest, sig) == public(key):
@@ -92,12 +91,12 @@ def sign(key: SigningKey, digest: bytes) -> bytes:
 
 def is_low(sig: bytes) -> bool:
     """Whether s is in the lower half."""
-    return int.from_bytes(sig[33:], "big") <= _N // 2
+    return bool(int.from_bytes(sig[33:], "big") <= _N // 2)
 
 
 def flip_s(sig: bytes) -> bytes:
     """The other signature by the same key over the same digest: high s for low."""
-    s = _N - int.from_bytes(sig[33:], "big")
+    s = int(_N) - int.from_bytes(sig[33:], "big")
     return bytes([((sig[0] - 31) ^ 1) + 31]) + sig[1:33] + s.to_bytes(32, "big")
 
 

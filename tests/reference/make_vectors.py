@@ -80,7 +80,8 @@ def root_vectors() -> Any:
 def trace_vectors() -> Any:
     """The traces of five blocks, the first being start_block of a genesis with round_length 20."""
     blocks = []
-    before, old = ZERO, {}
+    before = ZERO
+    old: State = {}
     for at, state in enumerate(states()):
         block_id = state["meta"][("head",)][1]
         listed = changes(old, state)

@@ -7,6 +7,7 @@ from typing import Any
 from state import schema
 from state.schema import Key, Table
 from state.state import State
+from state.store import Store
 from state.view import View
 from tests.reference.packing import decode
 from tests.reference.roots import ZERO, Fields, changes, state_root, trace
@@ -18,6 +19,11 @@ TABLES: tuple[Table[Any], ...] = (*schema.TABLES, *(one for one in schema.SINGLE
 
 Write = tuple[Table[Any], Key, Any]  # value None = delete
 Tables = dict[str, dict[Fields, Any]]
+
+
+def state_over(store: Store, trace_keep: int = 2_400) -> State:
+    """A state of the tests' genesis."""
+    return State(store, GENESIS_HASH, round_length=ROUND, trace_keep=trace_keep)
 
 
 @dataclass

@@ -1,37 +1,18 @@
 """State and View over both stores, against a model in plain dicts and the reference roots and traces."""
 
 import random
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from state import merkle, schema
-from state.errors import ProofError, StateError, StoreDamagedError
+from state import schema
+from state.errors import StateError, StoreDamagedError
 from state.state import State
-from state.store import Batch, LevelStore, MemoryStore, Store
-from tests.reference import roots
-from tests.reference.packing import H, encode
-from tests.reference.proofs import SetProof, root_by
+from state.store import Batch, LevelStore, MemoryStore
 from tests.state import model as m
 from tests.state import values
-
-Opened = Callable[[], State]
-
-
-def state_over(store: Store, trace_keep: int = 2_400) -> State:
-    """A state of the tests' genesis."""
-    return State(store, m.GENESIS_HASH, round_length=m.ROUND, trace_keep=trace_keep)
-
-
-@pytest.fixture(params=["memory", "level"])
-def fresh(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[State]:
-    """An empty state over each kind of store."""
-    store = MemoryStore() if request.param == "memory" else LevelStore(tmp_path / "state")
-    state = state_over(store)
-    yield state
-    state.close()
+from tests.state.model import state_over
 
 
 def test_root_and_trace_are_those_of_all_entries(fresh: State) -> None:
@@ -239,90 +220,13 @@ def test_a_block_that_cannot_be_encoded_is_not_written_by_halves() -> None:
         m.apply(state, block)
         model.apply(block)
     before = m.stored(store)
-    bad = m.Block(schema.Head(14, bytes(20), 0), [(schema.BALANCE, ("a",), _tokens(1)), (schema.ROUND, (2**64,), None)])
-    bad.writes[1] = (schema.ROUND, (2**64,), schema.Round(None, None, ()))
-    with pytest.raises((StateError, OverflowError)):
+    payload = schema.Payload("payout", 0, 1, "a", 1, "HIVE", "", "", ())
+    bad = m.Block(
+        schema.Head(14, bytes(20), 0), [(schema.BALANCE, ("a",), _tokens(1)), (schema.QUEUE, (2**64,), payload)]
+    )
+    with pytest.raises(StateError):
         m.apply(state, bad)
     with pytest.raises(StateError, match="restart"):
         state.flush()
     assert m.stored(store) == before
     m.check(state_over(store), model, 13)
-
-
-def test_traces_and_roots_are_kept_for_a_while_outside_the_tables() -> None:
-    store = MemoryStore()
-    state, model = state_over(store, trace_keep=25), m.Model()
-    for block in m.blocks(11, 71):
-        m.apply(state, block)
-        model.apply(block)
-    assert [height for height in range(100) if state.trace(height)] == list(range(56, 81))
-    kept = [height for height in range(100) if state.root(height)]
-    assert kept[-2:] == [70, 80]
-    assert len(kept) <= 4
-    assert state.current_root() == model.root(), "what is forgotten is no part of the root"
-
-
-def test_a_trace_after_a_round_stands_on_the_root() -> None:
-    state = state_over(MemoryStore())
-    ids = [bytes([at]) * 20 for at in range(3)]
-    for at in range(3):
-        m.apply(state, m.Block(schema.Head(m.ROUND + at, ids[at], at), []))
-    key = encode(["head"])
-    heads = [encode([m.ROUND + at, ids[at], at]) for at in range(3)]
-    first = H(["trace", bytes(32), ids[0], [["meta", key, heads[0]]]])
-    assert state.trace(m.ROUND) == first
-    second = H(["trace", state.root(m.ROUND), ids[1], [["meta", key, heads[1]]]])
-    assert state.trace(m.ROUND + 1) == second
-    assert state.trace(m.ROUND + 2) == H(["trace", second, ids[2], [["meta", key, heads[2]]]])
-
-
-def test_proofs_lead_to_the_state_root(fresh: State) -> None:
-    model = m.Model()
-    for block in m.blocks(12, 33):
-        m.apply(fresh, block)
-        model.apply(block)
-    root, chance = model.root(), random.Random(12)
-    seen = set()
-    for table in m.TABLES:
-        entries = model.tables.get(table.name, {})
-        for key in [*list(entries)[:3], values.key_of(chance, table)]:
-            if table.fixed and key != table.fixed:
-                continue
-            within, above = fresh.proof(table, *key)
-            k, v = roots.digest(encode(list(key))), None
-            if key in entries:
-                v = roots.digest(encode(entries[key]))
-            table_root = roots.set_root(roots.table_pairs(entries))
-            assert merkle.verify(table_root, k, within) == v
-            name = roots.digest(table.name.encode())
-            top = root_by(SetProof(above.siblings, above.entry), name, table_root if entries else None)
-            assert top is not None
-            assert H(["root", m.GENESIS_HASH, top]) == root == fresh.current_root()
-            assert merkle.verify(top, name, above) == (table_root if entries else None)
-            with pytest.raises(ProofError):
-                merkle.verify(roots.digest(table_root), k, within)
-            seen.add((bool(entries), v is not None))
-    assert seen >= {(True, True), (True, False)}
-
-
-def test_the_trees_of_two_states_differ_where_their_entries_differ() -> None:
-    one, other = state_over(MemoryStore()), state_over(MemoryStore())
-    for block in m.blocks(13, 5):
-        m.apply(one, block)
-        m.apply(other, block)
-    head = schema.Head(15, bytes(20), 0)
-    m.apply(one, m.Block(head, [(schema.BALANCE, ("odd",), _tokens(1))]))
-    m.apply(other, m.Block(head, [(schema.BALANCE, ("odd",), _tokens(2))]))
-    unlike = [name for name in schema.NAMES if one.tree(name).nodes(b"") != other.tree(name).nodes(b"")]
-    assert unlike == ["balance"]
-
-
-def test_values_in_the_store_are_the_canonical_form() -> None:
-    store = MemoryStore()
-    state, model = state_over(store), m.Model()
-    for block in m.blocks(14, 9):
-        m.apply(state, block)
-        model.apply(block)
-    for table in schema.TABLES:
-        held = model.tables.get(table.name, {})
-        assert m.values_in(store, table) == [held[key] for key in sorted(held, key=values.order)]

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import plyvel
 import pytest
 
 from state.errors import StateError, StoreDamagedError, StoreLockedError, StoreMismatchError
@@ -119,6 +120,23 @@ def test_held_twice_by_one_process(folder: Path) -> None:
         LevelStore(folder)
     store.close()
     LevelStore(folder).close()
+
+
+def test_held_by_something_that_knows_leveldb_only(folder: Path) -> None:
+    other = plyvel.DB(str(folder))
+    with pytest.raises(StoreLockedError, match=REMEDY):
+        LevelStore(folder)
+    other.close()
+    LevelStore(folder).close()
+
+
+def test_a_path_with_the_word_lock_is_no_lock(folder: Path, tmp_path: Path) -> None:
+    moved = tmp_path / "blocks" / "state"
+    shutil.copytree(folder, moved)
+    _current(moved).unlink()
+    _current(moved).mkdir()  # cannot be read: an error of input and output
+    with pytest.raises(StoreDamagedError, match=REMEDY):
+        LevelStore(moved)
 
 
 def flip(path: Path, where: float, mask: int = 0x55) -> None:

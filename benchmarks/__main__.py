@@ -1,0 +1,20 @@
+"""`make bench`: measure, and print a table with medians. `make bench ARGS=engine` measures a part."""
+
+import sys
+
+from benchmarks import engine, group, memory
+from benchmarks.table import show
+
+PARTS = {"engine": engine.all_rows, "group": group.all_rows, "memory": memory.all_rows}
+
+
+def main() -> None:
+    """Measure the parts that were named, or all."""
+    rows = []
+    for part in sys.argv[1:] or PARTS:
+        print(f"measuring {part} ...", file=sys.stderr)
+        rows += PARTS[part]()
+    show(rows)
+
+
+main()
