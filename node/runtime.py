@@ -101,7 +101,7 @@ class Runtime:
         while not stop.is_set():
             try:
                 await self.turn(stop)
-            except (ApiError, BroadcastRefusedError) as error:
+            except ApiError as error:
                 self._log("api_error", {"error": str(error)})
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), self.config.poll_seconds)

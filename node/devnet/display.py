@@ -31,7 +31,9 @@ def _head(cluster: Cluster) -> RenderableType:
     agreed = found.root.hex()[:16] if found is not None and found.root is not None else "none yet"
     asked = state.need(HEADERS).asked
     active = chain_authority(cluster, "active")
-    own = "the group's" if holds_wanted(cluster) else "not the wanted ones yet"
+    held = holds_wanted(cluster)
+    # protocol section 12: whoever satisfied owner within 30 days can take the account back
+    own = "the wanted ones, not sealed: still recoverable by the founder" if held else "not the wanted ones yet"
     lines = [
         f"height {observer.height} (head {cluster.chain.head_number})   round {observer.height // params.round_length}"
         f"   agreed {observer.rounds_agreed}, open {observer.rounds_open}   last agreed root {agreed}",

@@ -33,13 +33,12 @@ class Api:
         self._timeout = aiohttp.ClientTimeout(total=timeout)
         self._ids = itertools.count(1)
 
-    async def raw(self, method: str, params: Any) -> msgspec.Raw:
-        """The undecoded result. Raises ApiError, and BroadcastRefusedError for an error that the server names."""
+    async def raw(self, method: str, params: Any, timeout: float | None = None) -> msgspec.Raw:
+        """The undecoded result; ``timeout`` in seconds if not the server's usual one. Raises ApiError, and BroadcastRefusedError for an error that the server names."""
         body = msgspec.json.encode({"jsonrpc": "2.0", "id": next(self._ids), "method": method, "params": params})
+        limit = aiohttp.ClientTimeout(total=timeout) if timeout else self._timeout
         try:
-            async with self._session.post(
-                self.url, data=body, headers=self._headers, timeout=self._timeout
-            ) as response:
+            async with self._session.post(self.url, data=body, headers=self._headers, timeout=limit) as response:
                 text = await self._read(response)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise ApiError(f"{self.url}: {method}: {type(error).__name__} {error}".rstrip()) from error

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import msgspec
 
 from node.core import ChainView
-from node.errors import ApiError, FeedError
+from node.errors import ApiError, BroadcastRefusedError, FeedError
 from node.feed.rpc import Api
 from processors.hive.block import Block, read_block
 from processors.hive.chain import Chain
@@ -16,6 +16,8 @@ from processors.hive.errors import HiveDataError, UnknownOperationError
 from processors.hive.times import time_from_text
 
 MAX_BATCH = 200
+#: A range of full blocks is some megabytes: it may take longer than a broadcast.
+RANGE_TIMEOUT = 20.0  # seconds
 
 
 class _Range(msgspec.Struct):
@@ -43,11 +45,14 @@ async def fetch_blocks(api: Api, chain: Chain, first: int, last: int, previous: 
     number = first
     while number <= last:
         count = min(MAX_BATCH, last - number + 1)
-        raw = await api.raw("block_api.get_block_range", {"starting_block_num": number, "count": count})
         try:
+            params = {"starting_block_num": number, "count": count}
+            raw = await api.raw("block_api.get_block_range", params, RANGE_TIMEOUT)
             blocks = _decode_range(raw).blocks
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise ApiError(f"{api.url}: not a range of blocks") from error
+        except BroadcastRefusedError as error:
+            raise ApiError(f"{api.url}: block_api.get_block_range: {error}") from error
         if not 1 <= len(blocks) <= count:
             raise ApiError(f"{api.url}: {len(blocks)} blocks instead of {count} from {number} on")
         for text in blocks:

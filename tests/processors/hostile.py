@@ -195,7 +195,7 @@ def _semantics() -> Iterator[Case]:
     report: dict[str, tuple[str, Make]] = {
         "by a stranger": ("not_member", _with("report", "stranger")),
         "by the group": ("not_member", _with("report", GROUP)),
-        "by nobody": ("not_member", _with("report", "")),
+        "by nobody": ("not_member", lambda s: _json("", "report", s.body("report"))),
         "twice": ("reported_already", lambda s: s.stage.report(s.one)),
         "twice, another key": ("reported_already", lambda s: s.stage.report(s.one, key=devnet_key("x"))),
         "of another member": ("bad_signature", _with("report", "runner02")),

@@ -1,4 +1,4 @@
-"""What a rotation is made of (protocol section 5, steps 6 and 7): ripe keys, the wanted, owner where it can be met, ends."""
+"""What rotations are made of (protocol section 5, steps 6 and 7): ripe keys, the wanted, an owner we can meet, ends."""
 
 import pytest
 from hypothesis import given
