@@ -55,7 +55,7 @@ def open_node(config: Config, log: Log) -> NodeCore:
     if len(account_keys) != 1:
         raise KeyFileError(f"{config.account_key} must hold exactly one key: the active key of {config.account}")
     params = genesis.params
-    store = LevelStore(config.data / "state")
+    store = LevelStore(config.data / "state", genesis.hash)
     try:
         state = State(store, genesis.hash, round_length=params.round_length, trace_keep=params.trace_keep)
         journal = Journal(config.data / "journal", genesis.hash)

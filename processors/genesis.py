@@ -28,6 +28,7 @@ from state.view import View
 ROLES = ("owner", "active", "posting")
 _PREFIX = re.compile(r"[a-z][a-z0-9_.-]{1,15}", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_HEX65 = re.compile(r"[0-9a-f]{130}", re.ASCII)
 _MAX_AMOUNT = 2**53
 _KEYS = {
     "": {"chain_id", "address_prefix", "symbols", "prefix", "start_block", "group"},
@@ -131,7 +132,7 @@ def parse(document: dict[str, Any]) -> Genesis:
         standing=tuple(reader.standing(i, raw) for i, raw in enumerate(_list(document, "standing_payout"))),
         params=Params(**values),  # type: ignore[arg-type]
     )
-    wrong = reader.wrong or _wrong_founding(genesis)
+    wrong = reader.wrong + reader.wrong_pops + ([] if reader.wrong else _wrong_founding(genesis))
     if wrong:
         raise GenesisError(wrong)
     return genesis
@@ -144,9 +145,8 @@ def begin(view: View, genesis: Genesis, block: Block) -> None:
     for role, authority in genesis.authorities.items():
         view.put(schema.AUTHORITY, authority, role)
     for runner in genesis.runners:
-        member = schema.Member(
-            runner.domain, runner.signing_key, runner.pop, False, None, runner.signing_key, 0, False, ""
-        )
+        # the pops stand in the document: in the state, two valid ones for one genesis hash would give two roots
+        member = schema.Member(runner.domain, runner.signing_key, b"", False, None, runner.signing_key, 0, False, "")
         view.put(schema.NODE, member, runner.account)
         view.put(schema.KEY, schema.KeyOwner(runner.account), runner.signing_key)
         view.put(schema.RUNNER, schema.Seat(genesis.start_block, 0, 0), runner.account)
@@ -225,6 +225,7 @@ class _Reader:
         self.chain = chain
         self.hash = hashed
         self.wrong: list[str] = []
+        self.wrong_pops: list[str] = []  # apart: whoever mends the rest makes new ones
         self._seen: set[tuple[str, object]] = set()
 
     def once(self, place: str, kind: str, value: object) -> None:
@@ -251,9 +252,15 @@ class _Reader:
     def authority(self, place: str, value: Any) -> Authority:
         try:
             found = AUTHORITY.parse(value, self.chain)
+            exact = AUTHORITY.show(found, self.chain, False)
         except HiveDataError as error:
             self.wrong.append(f"{place}: {error}")
             return Authority(0, (), ())
+        # what is hashed must be the one way to write it: no other keys, no numbers as text
+        if value.keys() != exact.keys() or type(value["weight_threshold"]) is not int:
+            self.wrong.append(f"{place}: exactly weight_threshold, account_auths and key_auths, numbers as numbers")
+        for name, _ in found.account_auths:
+            self.name(f"{place}.account_auths", name)
         return Authority(found.weight_threshold, found.key_auths, found.account_auths)
 
     def amount(self, place: str, value: Any, lowest: int = 0) -> int:
@@ -281,11 +288,11 @@ class _Reader:
         self.once(f"{place}.signing_key", "key", key)
         pop = raw.get("pop", "")
         try:
-            proven = recover(bytes.fromhex(pop), pop_digest(self.hash, account)) == key
-        except (ValueError, TypeError, SignatureError):
+            proven = _HEX65.fullmatch(pop) and recover(bytes.fromhex(pop), pop_digest(self.hash, account)) == key
+        except (TypeError, SignatureError):
             proven = False
         if not proven:
-            self.wrong.append(
+            self.wrong_pops.append(
                 f"{place}.pop: not by {raw['signing_key']} for {account} and genesis {self.hash.hex()}: "
                 f"the member makes it with `waggle keys pop`"
             )

@@ -13,6 +13,7 @@ from hashlib import sha256
 
 import msgspec
 
+from state.codec import H
 from state.errors import ProofError
 
 ZERO = bytes(32)
@@ -85,6 +86,13 @@ def verify(root: bytes, k: bytes, proof: Proof) -> bytes | None:
 
     Raises ProofError if the proof does not lead to ``root``.
     """
+    if folded(k, proof) != root:
+        raise ProofError("the proof leads to another root")
+    return proof.entry[1] if proof.entry is not None and proof.entry[0] == k else None
+
+
+def folded(k: bytes, proof: Proof) -> bytes:
+    """The root to which a proof for ``k`` leads. Raises ProofError if it can lead to none."""
     depth = len(proof.siblings)
     if depth > 256 or any(len(sibling) != 32 for sibling in proof.siblings):
         raise ProofError("a proof has at most 256 siblings of 32 bytes")
@@ -99,9 +107,23 @@ def verify(root: bytes, k: bytes, proof: Proof) -> bytes | None:
         sibling = proof.siblings[d]
         pair = sibling + hashed if bit(k, d) else hashed + sibling
         hashed = sha256(b"\1" + pair).digest()
-    if hashed != root:
-        raise ProofError("the proof leads to another root")
-    return proof.entry[1] if proof.entry is not None and proof.entry[0] == k else None
+    return hashed
+
+
+def verify_in_state(
+    state_root: bytes, genesis_hash: bytes, table: str, key: bytes, within: Proof, of_table: Proof
+) -> bytes | None:
+    """sha256 of the value under ``key`` (canonical msgpack) of a table, or None where it is proven absent.
+
+    ``within`` is the proof in the table, ``of_table`` that of the table in the state; it needs the state's root and the
+    genesis hash alone. Raises ProofError.
+    """
+    name = sha256(table.encode()).digest()
+    top = folded(name, of_table)
+    if H(["root", genesis_hash, top]) != state_root:
+        raise ProofError("the proof leads to another state root")
+    table_root = verify(top, name, of_table)
+    return verify(ZERO if table_root is None else table_root, sha256(key).digest(), within)
 
 
 class Tree:

@@ -12,11 +12,12 @@ from typing import Protocol
 import plyvel
 from sortedcontainers import SortedDict
 
-from state.errors import StoreDamagedError, StoreLockedError, StoreMismatchError
+from state.errors import StateError, StoreDamagedError, StoreLockedError, StoreMismatchError
 
 #: Format of what stands in a store; a newer one is refused, an older one is migrated.
 FORMAT = 1
 _IDENTITY = b"!identity"
+_LABEL = "WAGGLE"
 
 Batch = list[tuple[bytes, bytes | None]]
 
@@ -65,13 +66,19 @@ class MemoryStore:
 class LevelStore:
     """A LevelDB in a folder, held by one process.
 
-    Raises StoreLockedError, StoreDamagedError; in neither case is anything in the folder changed.
+    Raises StoreLockedError, StoreDamagedError, and with a ``genesis_hash`` StoreMismatchError before LevelDB has looked at
+    the folder; nothing but LevelDB's diary (LOG) is changed then.
     """
 
-    def __init__(self, folder: Path, *, create: bool = True) -> None:
+    def __init__(self, folder: Path, genesis_hash: bytes | None = None, *, create: bool = True) -> None:
         if not create and not folder.joinpath("CURRENT").exists():
             raise StoreDamagedError(f"{folder} holds no store: name another folder, or let the node make one")
         self._lock = _hold(folder, create=create)
+        try:
+            _check_before_opening(folder, genesis_hash)
+        except StateError:
+            os.close(self._lock)
+            raise
         try:
             self._db = plyvel.DB(
                 str(folder),
@@ -93,6 +100,8 @@ class LevelStore:
             os.close(self._lock)
             raise _damaged(folder, error) from error
         self._folder = folder
+        if genesis_hash is not None and not folder.joinpath(_LABEL).exists():
+            _write_label(folder, genesis_hash)
 
     def get(self, key: bytes) -> bytes | None:
         try:
@@ -124,11 +133,38 @@ class LevelStore:
         os.close(self._lock)
 
 
+def _check_before_opening(folder: Path, genesis_hash: bytes | None) -> None:
+    """What LevelDB would change or wipe by opening it: another group's store, a newer one, one without CURRENT."""
+    label = folder.joinpath(_LABEL)
+    if label.exists() and genesis_hash is not None:
+        _compare(label.read_bytes(), genesis_hash)
+    if not folder.joinpath("CURRENT").exists():
+        left = [path.name for path in folder.iterdir() if path.suffix in (".ldb", ".log") or "MANIFEST" in path.name]
+        if left:
+            raise StoreDamagedError(
+                f"{folder} has lost its file CURRENT, but holds {', '.join(sorted(left)[:3])}: LevelDB would begin anew "
+                f"over it. Check the disk, then move the folder away and let the node replay"
+            )
+
+
+def _write_label(folder: Path, genesis_hash: bytes) -> None:
+    """Which genesis and format the folder holds, readable without opening LevelDB."""
+    handle = os.open(folder.joinpath(_LABEL), os.O_WRONLY | os.O_CREAT, 0o600)
+    try:
+        os.write(handle, bytes([FORMAT]) + genesis_hash)
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def _hold(folder: Path, *, create: bool) -> int:
     """Lock the folder for this process before LevelDB looks at it, so that a refused opening changes nothing."""
-    if create:
-        folder.mkdir(parents=True, exist_ok=True)
-    held = os.open(folder, os.O_RDONLY)
+    try:
+        if create:
+            folder.mkdir(parents=True, exist_ok=True)
+        held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise _damaged(folder, error) from error
     try:
         fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
@@ -157,6 +193,13 @@ def identify(store: Store, genesis_hash: bytes) -> bool:
             raise StoreMismatchError("the store holds something that is no Waggle state: name another folder")
         store.write([(_IDENTITY, bytes([FORMAT]) + genesis_hash)], sync=True)
         return True
+    _compare(found, genesis_hash)
+    return False
+
+
+def _compare(found: bytes, genesis_hash: bytes) -> None:
+    if len(found) != 33 or not 1 <= found[0]:
+        raise StoreDamagedError(f"the store's identity {found.hex()!r} is none: restore a copy, or let the node replay")
     if found[0] > FORMAT:
         raise StoreMismatchError(
             f"the store has format {found[0]}, this version knows up to {FORMAT}: install the newer version"
@@ -166,4 +209,3 @@ def identify(store: Store, genesis_hash: bytes) -> bool:
             f"the store belongs to genesis {found[1:].hex()}, the configured one is {genesis_hash.hex()}: "
             f"name another data folder or the right genesis file"
         )
-    return False

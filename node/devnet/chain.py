@@ -9,21 +9,22 @@ from typing import Any
 
 import msgspec
 
-from node.devnet.errors import HivedRefusalError, require
+from node.devnet.checks import check_credits, recover_keys
+from node.devnet.errors import AUTHORITY_NAMES, HivedRefusalError, require
+from node.devnet.evaluate import evaluate
 from node.devnet.ledger import Account, Ledger
 from node.devnet.validate import validate
-from processors.hive.authority import Required, required_authorities, verify_authority
+from processors.hive.authority import required_authorities, verify_authority
 from processors.hive.block import Header, block_id, merkle_root, reference_prefix, show_header, witness_digest
 from processors.hive.chain import Chain
-from processors.hive.crypto import is_low_s, public_key, recover_any, sign
-from processors.hive.errors import AuthorityError, SignatureError
+from processors.hive.crypto import public_key, sign
+from processors.hive.errors import AuthorityError
 from processors.hive.keys import public_key_to_text
 from processors.hive.transaction import (
     Transaction,
     pack_signatures,
     pack_transaction,
     show_transaction,
-    signing_digest,
     transaction_id,
 )
 
@@ -33,6 +34,8 @@ POOL_LIFETIME = 3_600  # seconds that a pool keeps a transaction
 CUSTOM_OPS_PER_BLOCK = 5
 TAPOS_SLOTS = 65_536
 INITIAL_WITNESS = "initminer"
+_NOT_RECOVERED: frozenset[bytes] = frozenset({b"not recovered"})
+_NAME_FIELDS = ("required_auths", "required_posting_auths", "required_active_auths", "required_owner_auths")
 
 
 class Pooled(msgspec.Struct, frozen=True):
@@ -42,6 +45,8 @@ class Pooled(msgspec.Struct, frozen=True):
     packed: bytes
     txid: bytes
     drop_at: int
+    keys: frozenset[bytes]
+    size: int
 
 
 class Produced(msgspec.Struct, frozen=True):
@@ -53,7 +58,7 @@ class Produced(msgspec.Struct, frozen=True):
 
 
 class DevnetChain:
-    """The chain: its ledger at the head, the pool, and every block since block 1."""
+    """The chain: its ledger, which shows what waits in the pool as done; the pool; every block since block 1."""
 
     def __init__(self, chain: Chain, witness_secret: bytes, start_time: int, *, rules: int = 28, lag: int = 1) -> None:
         self.chain = chain
@@ -66,7 +71,7 @@ class DevnetChain:
         self.included: dict[bytes, int] = {}  # txid -> block number
         self.pool: list[Pooled] = []
         self._start_time = start_time
-        self._pooled = self.ledger
+        self._pool_ids: set[bytes] = set()
         self._custom_counts: dict[str, int] = {}
 
     # -- what a client can ask
@@ -120,7 +125,7 @@ class DevnetChain:
         if number is not None:
             inside = number <= self.irreversible_number
             return ("within_irreversible_block" if inside else "within_reversible_block"), number
-        if any(entry.txid == txid for entry in self.pool):
+        if txid in self._pool_ids:
             return "within_mempool", 0
         return "unknown", 0
 
@@ -132,37 +137,30 @@ class DevnetChain:
 
     def submit(self, tx: Transaction) -> bytes:
         """Take a transaction into the pool; returns its id. Raises HivedRefusalError."""
-        if self._pooled is self.ledger:
-            self._pooled = self.ledger.copy()
-        trial = self._pooled.copy()
-        entry = self._apply(trial, tx, None)
-        self._count_custom(tx)
-        self._pooled = trial
-        self.pool.append(entry)
-        return entry.txid
+        typed, legacy = pack_transaction(tx, self.chain, typed=True), pack_transaction(tx, self.chain)
+        if typed != legacy:
+            try:
+                return self._push(self._read(tx, typed))
+            except HivedRefusalError as refusal:
+                if refusal.name not in AUTHORITY_NAMES:
+                    raise
+        return self._push(self._read(tx, legacy))
 
     def produce(self, time: int | None = None) -> Produced:
         """Make the next block from the pool; ``time`` defaults to one interval after the head."""
         now = self.head_time  # transactions are judged by the time of the block before
         timestamp = now + BLOCK_INTERVAL if time is None else time
-        ledger = self.ledger.copy()
+        self.ledger.undo()
         taken: list[Pooled] = []
         left: list[Pooled] = []
         size = 256
         for entry in self.pool:
-            entry_size = len(entry.packed) + len(pack_signatures(entry.tx.signatures))
-            if size + entry_size > MAX_BLOCK_SIZE:
+            if size + entry.size > MAX_BLOCK_SIZE or not self._succeeds(entry):
                 left.append(entry)
                 continue
-            trial = ledger.copy()
-            try:
-                self._apply(trial, entry.tx, entry)
-            except HivedRefusalError:
-                continue  # expired, or no longer valid after what came before it
-            ledger = trial
-            size += entry_size
+            size += entry.size
             taken.append(entry)
-        self.ledger = ledger
+        self.ledger.commit()
         block = self._sign_block(timestamp, taken)
         self.ledger.pass_time(timestamp)
         self._refill_pool(left)
@@ -178,60 +176,83 @@ class DevnetChain:
         self.blocks.append(block)
         for entry in taken:
             self.included[entry.txid] = len(self.blocks)
+            self.ledger.remember(entry.txid, entry.tx.expiration)
         return block
 
     def _refill_pool(self, left: list[Pooled]) -> None:
-        self.pool = []
-        self._custom_counts = {}
-        self._pooled = self.ledger
+        """What found no place waits on, unless it is due or no longer valid."""
+        self.pool, self._pool_ids, self._custom_counts = [], set(), {}
         for entry in left:
-            trial = self._pooled.copy()
-            try:
-                self._apply(trial, entry.tx, entry)
-            except HivedRefusalError:
-                continue
-            self._pooled = trial
-            self.pool.append(entry)
+            if self.head_time < entry.drop_at:
+                try:
+                    self._push(entry)
+                except HivedRefusalError:
+                    continue
 
-    def _apply(self, ledger: Ledger, tx: Transaction, known: Pooled | None) -> Pooled:
-        """Check and run a transaction on ``ledger``, in hived's order of checks."""
-        now = self.head_time
-        entry = known or self._identify(ledger, tx, now)
-        require(
-            entry.txid not in ledger.known,
-            "!is_known_transaction( trx_id, true )",
-            "Duplicate transaction check failed",
-        )
-        if now >= entry.drop_at:
-            raise HivedRefusalError("transaction_expiration_exception")
-        self._check_tapos(tx)
-        require(len(tx.operations) > 0, "operations.size() > 0", "A transaction must have at least one operation")
-        for operation in tx.operations:
-            validate(operation)
-        _check_authority(ledger, tx, entry.packed, self.rules)
-        ledger.known[entry.txid] = tx.expiration
-        for operation in tx.operations:
-            ledger.evaluate(operation, now)
-        _check_credits(ledger, required_authorities(tx.operations))
+    def _succeeds(self, entry: Pooled) -> bool:
+        """Whether a transaction of the pool still is valid; then it is done."""
+        try:
+            self._apply(entry)
+        except HivedRefusalError:
+            return False
+        return True
+
+    def _read(self, tx: Transaction, packed: bytes) -> Pooled:
+        size = len(packed) + len(pack_signatures(tx.signatures))
+        limit = MAX_BLOCK_SIZE - 256
+        too_large = f"Transaction too large - size = {size}, limit {limit}"
+        require(size <= limit, "trx_size <= trx_size_limit", too_large)
+        txid, drop_at = transaction_id(packed), min(tx.expiration, self.head_time + POOL_LIFETIME)
+        if self.head_number == 0:
+            drop_at = self.head_time + POOL_LIFETIME  # nothing is expired before block 1
+        return Pooled(tx, packed, txid, drop_at, _NOT_RECOVERED, size)
+
+    def _push(self, entry: Pooled) -> bytes:
+        """hived's order: duplicates, the limit of custom operations, then everything else; into the pool."""
+        known = entry.txid in self.ledger.known
+        require(not known, "!is_known_transaction( trx_id )", "Duplicate transaction check failed")
+        counts = self._count_custom(entry.tx)
+        entry = self._apply(entry)
+        self._custom_counts.update(counts)
+        self.pool.append(entry)
+        self._pool_ids.add(entry.txid)
+        return entry.txid
+
+    def _apply(self, entry: Pooled) -> Pooled:
+        """Check and run a transaction on the ledger, in hived's order of checks; all of it or nothing."""
+        now, tx, ledger = self.head_time, entry.tx, self.ledger
+        if self.head_number > 0:
+            self._check_expiration(entry, now)
+            self._check_tapos(tx)
+        if entry.keys is _NOT_RECOVERED:  # else it was validated when it came
+            words = "A transaction must have at least one operation"
+            require(len(tx.operations) > 0, "operations.size() > 0", words)
+            for operation in tx.operations:
+                validate(operation)
+            entry = msgspec.structs.replace(entry, keys=recover_keys(tx, entry.packed, self.chain))
+        try:
+            verify_authority(required_authorities(tx.operations), entry.keys, ledger.authority, rules=self.rules)
+        except AuthorityError as error:
+            raise HivedRefusalError(error.name, str(error).partition(": ")[2]) from error
+        mark = ledger.mark()
+        try:
+            ledger.set(ledger.known, entry.txid, tx.expiration)
+            for operation in tx.operations:
+                evaluate(ledger, operation, now)
+            check_credits(ledger, tx)
+        except HivedRefusalError:
+            ledger.undo(mark)
+            raise
         return entry
 
-    def _identify(self, ledger: Ledger, tx: Transaction, now: int) -> Pooled:
-        """Which pack was signed: hived tries the typed one first, then the legacy one."""
-        legacy = pack_transaction(tx, self.chain)
-        typed = pack_transaction(tx, self.chain, typed=True)
-        size = len(legacy) + len(pack_signatures(tx.signatures))
-        require(size <= MAX_BLOCK_SIZE - 256, "trx_size <= (get_dynamic_global_properties().maximum_block_size - 256)")
-        latest = now + (86_400 if self.rules >= 28 else 3_600)
-        packed = legacy
-        if typed != legacy:
-            try:
-                _check_authority(ledger, tx, typed, self.rules)
-                packed = typed
-            except HivedRefusalError:
-                pass
-        if tx.expiration > latest:
-            raise HivedRefusalError("transaction_expiration_exception")
-        return Pooled(tx, packed, transaction_id(packed), min(tx.expiration, now + POOL_LIFETIME))
+    def _check_expiration(self, entry: Pooled, now: int) -> None:
+        latest = now + (86_400 if self.rules >= 28 else POOL_LIFETIME)
+        if entry.tx.expiration > latest:
+            limit = "HIVE_MAX_TIME_UNTIL_SIGNATURE_EXPIRATION" if self.rules >= 28 else "HIVE_MAX_TIME_UNTIL_EXPIRATION"
+            raise HivedRefusalError("transaction_expiration_exception", f"trx.expiration <= now + {limit}: ")
+        if now >= entry.drop_at:
+            words = "now < full_transaction->get_runtime_expiration(): "
+            raise HivedRefusalError("transaction_expiration_exception", words)
 
     def _check_tapos(self, tx: Transaction) -> None:
         head = self.head_number
@@ -239,49 +260,20 @@ class DevnetChain:
         found = self.block(number) if number > 0 else None
         expected = reference_prefix(found.id) if found is not None else 0
         if tx.ref_block_prefix != expected:
-            raise HivedRefusalError("transaction_tapos_exception")
+            words = "trx.ref_block_prefix == tapos_block_summary.block_id._hash[1]: "
+            raise HivedRefusalError("transaction_tapos_exception", words)
 
-    def _count_custom(self, tx: Transaction) -> None:
+    def _count_custom(self, tx: Transaction) -> dict[str, int]:
         """The pool's limit of custom operations, an account and block; a block may hold more."""
-        counts = dict(self._custom_counts)
+        counts: dict[str, int] = {}
         for operation in tx.operations:
             if operation.name in ("custom_json", "custom", "custom_binary"):
-                names = {name for field, names in operation.value.items() if "auths" in field for name in names}
+                names = {name for field in _NAME_FIELDS for name in operation.value.get(field, ()) if type(name) is str}
                 for name in sorted(names):
-                    counts[name] = counts.get(name, 0) + 1
+                    counts[name] = counts.get(name, self._custom_counts.get(name, 0)) + 1
                     require(
                         counts[name] <= CUSTOM_OPS_PER_BLOCK,
                         "insert_info.first->second <= HIVE_CUSTOM_OP_BLOCK_LIMIT",
                         f"Account {name} already submitted {CUSTOM_OPS_PER_BLOCK} custom json operation(s) this block.",
                     )
-        self._custom_counts = counts
-
-
-def _check_authority(ledger: Ledger, tx: Transaction, packed: bytes, rules: int) -> None:
-    digest = signing_digest(packed, ledger.chain)
-    keys: set[bytes] = set()
-    for signature in tx.signatures:
-        try:
-            key = recover_any(signature, digest)
-        except SignatureError as error:
-            raise HivedRefusalError(
-                "assert_exception", f"unable to reconstruct public key from signature: {error}"
-            ) from error
-        if key in keys:
-            raise HivedRefusalError("tx_duplicate_sig", "Duplicate signature detected")
-        keys.add(key)
-    require(all(map(is_low_s, tx.signatures)), "is_canonical( c, canon_type )", "signature is not canonical")
-    try:
-        verify_authority(required_authorities(tx.operations), keys, ledger.authority, rules=rules)
-    except AuthorityError as error:
-        raise HivedRefusalError(error.name, str(error).partition(": ")[2]) from error
-
-
-def _check_credits(ledger: Ledger, required: Required) -> None:
-    """An account without vesting pays for nothing."""
-    for name in sorted({*required.active, *required.posting, *required.owner}):
-        if ledger.account(name).balances[2] <= 0:
-            raise HivedRefusalError(
-                "not_enough_rc_exception",
-                f"Account: {name} has 0 RC, needs 1 RC. Please wait to transact or power up HIVE.",
-            )
+        return counts

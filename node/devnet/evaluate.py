@@ -153,7 +153,9 @@ def _account_create(ledger: Ledger, value: Value, now: int) -> None:
     for role, authority in roles.items():
         _accounts_exist(ledger, authority, role, name)
     require(name not in ledger.accounts, "db.find_account( name ) == nullptr", f"Account {name} already exists.")
-    ledger.put(Account(name, *roles.values(), value["memo_key"], (0, 0, 0), creator.name))
+    ledger.put(
+        Account(name, roles["owner"], roles["active"], roles["posting"], value["memo_key"], (0, 0, 0), creator.name)
+    )
 
 
 def _request_recovery(ledger: Ledger, value: Value, now: int) -> None:
@@ -168,7 +170,9 @@ def _request_recovery(ledger: Ledger, value: Value, now: int) -> None:
         ledger.drop(ledger.recovery_requests, account.name)  # an open authority cancels the request
         return
     require(
-        not is_impossible(wanted), "!o.new_owner_authority.is_impossible()", "Cannot recover using an impossible authority."
+        not is_impossible(wanted),
+        "!o.new_owner_authority.is_impossible()",
+        "Cannot recover using an impossible authority.",
     )
     if is_new:
         require(
@@ -243,7 +247,9 @@ def _from_savings(ledger: Ledger, value: Value, now: int) -> None:
     )
     _save(ledger, value["from"], value["amount"], -1)
     require(
-        key not in ledger.withdrawals, "false", "could not insert object, most likely a uniqueness constraint was violated"
+        key not in ledger.withdrawals,
+        "false",
+        "could not insert object, most likely a uniqueness constraint was violated",
     )
     ledger.set(ledger.withdrawals, key, (value["to"], value["amount"], now + SAVINGS_DELAY))
 

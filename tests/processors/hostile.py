@@ -210,6 +210,7 @@ def _semantics() -> Iterator[Case]:
     }
     rest: dict[str, tuple[str, Make]] = {
         "sig_refuse: by a stranger": ("not_member", _with("sig_refuse", "stranger")),
+        "sig_refuse: by a stranger, of nothing": ("not_member", _with("sig_refuse", "stranger", op="0:0:0")),
         "sig_refuse: by a member outside": ("not_signer", _with("sig_refuse", "newcomer")),
         "sig_refuse: by a removed signer": ("not_signer", _with("sig_refuse", "runner04")),
         "sig_refuse: after signing": ("not_signer", _with("sig_refuse", "runner01", op=lambda s: s.begun)),

@@ -365,14 +365,13 @@ def test_the_genesis_state() -> None:
     params = {(name,): [int(value)] for name, value in reference.canonical_map(whole)["parameters"].items()}
     names = [runner["account"] for runner in whole["runner"]]
     signing = {name: keys.key_bytes(signing_key(name)) for name in names}
-    pops = {runner["account"]: bytes.fromhex(runner["pop"]) for runner in whole["runner"]}
     group = whole["group"]
     expected: dict[str, Any] = {
         "param": params,
         "authority": {(role,): _authority(group[role]) for role in ("owner", "active", "posting")},
         "node": {
             (name,): [
-                "https://bob.example" if name == "bob" else "", signing[name], pops[name], False, None, signing[name],
+                "https://bob.example" if name == "bob" else "", signing[name], b"", False, None, signing[name],
                 0, False, "",
             ]
             for name in names
@@ -401,3 +400,18 @@ def test_the_genesis_state() -> None:
 def _authority(raw: dict[str, Any]) -> list[Any]:
     pairs = sorted([keys.key_bytes(text), weight] for text, weight in raw["key_auths"])
     return [raw["weight_threshold"], pairs, raw["account_auths"]]
+
+
+def test_two_valid_pops_of_one_key_give_one_root() -> None:
+    """Pops are not in the genesis hash, so they must not be in the state."""
+    document = with_pops(plain())
+    roots_found = set()
+    for _ in range(2):
+        read = genesis.parse(document)
+        state = State(MemoryStore(), read.hash, round_length=read.params.round_length)
+        view = state.view()
+        genesis.begin(view, read, SimpleNamespace(number=1_000, id=b"\x01" * 20, timestamp=1_700_000_000))  # type: ignore[arg-type]
+        state.commit(view)
+        roots_found.add(state.current_root())
+        document["runner"][1]["pop"] = documents.pop_of(document, "bob")
+    assert len(roots_found) == 1

@@ -200,7 +200,6 @@ def test_a_missing_current_where_none_may_be_made(folder: Path, tmp_path: Path) 
     assert not (tmp_path / "nowhere").exists()
 
 
-@pytest.mark.xfail(strict=True, reason="LevelDB takes the folder for a new one and deletes the old tables")
 def test_a_missing_current_is_no_new_store(folder: Path) -> None:
     _current(folder).unlink()
     before = files(folder)
