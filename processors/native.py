@@ -4,6 +4,7 @@ from msgspec.structs import replace
 
 from processors.context import Context, forget_block, key_owner
 from processors.hive.chain import ASSET_NAMES
+from processors.hive.crypto import is_valid_point
 from processors.hive.operations import Operation
 from processors.hive.types import Authority as HiveAuthority
 from processors.registry import operation
@@ -22,7 +23,8 @@ def account_update(ctx: Context, operation: Operation) -> None:
         if carried:
             authority_changed(ctx)
     elif value["active"] is not None:
-        _follow(ctx, value["account"], [key for key, _ in value["active"].key_auths])
+        keys = [key for key, weight in value["active"].key_auths if weight and is_valid_point(key)]
+        _follow(ctx, value["account"], keys)
 
 
 @operation("recover_account", field="account_to_recover")

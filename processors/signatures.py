@@ -123,9 +123,10 @@ def _met(authority: Authority, signed: set[Any]) -> bool:
 
 
 def _out_of_reach(ctx: Context, authority: Authority, signed: set[Any], refusers: set[Any]) -> bool:
-    """Whether what refuses leaves too little for the threshold."""
+    """Whether it is the refusals that leave too little for the threshold: without them it could be met."""
+    reachable = sum(w for _, w in authority.keys)
     left = sum(w for key, w in authority.keys if key in signed or key_owner(ctx, key) not in refusers)
-    return left < authority.threshold
+    return left < authority.threshold <= reachable
 
 
 def _could_sign(ctx: Context, op: str, record: Record, account: str) -> bool:

@@ -1,88 +1,10 @@
-"""Every key and value type of the state, as typed tables (docs/schema.md says the same in words).
+"""Every key and value type of the state in one place, as typed tables (docs/schema.md says the same in words)."""
 
-A value is a frozen msgspec struct that encodes as an array of its fields; msgspec writes the same shortest
-forms as :mod:`state.codec` (a test holds the two together). Nobody writes a key by hand.
-"""
+from typing import Any
 
-from typing import Any, Generic, TypeVar
+from state.table import Key, Table, V, Value, encode_value
 
-import msgspec
-
-from state.codec import pack
-
-Key = tuple[int | str | bytes, ...]
-V = TypeVar("V", bound="Value")
-
-
-class Value(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """Base of all values: immutable, compared by content, encoded as an array."""
-
-
-class Table(Generic[V]):
-    """A named set of entries with typed key fields and one value type.
-
-    ``resident`` tables are bounded and small: the state keeps them decoded in memory. ``fixed`` makes a table
-    with exactly one entry, under that key of the table ``name`` (the singletons of ``meta``).
-    """
-
-    __slots__ = ("decode", "fields", "fixed", "name", "prefix", "resident", "value")
-
-    def __init__(
-        self, name: str, fields: tuple[type, ...], value: type[V], *, resident: bool = False, fixed: Key = ()
-    ) -> None:
-        self.name = name
-        self.fields = fields
-        self.value = value
-        self.resident = resident
-        self.fixed = fixed
-        self.prefix = name.encode() + b"\0"
-        self.decode = msgspec.msgpack.Decoder(value).decode
-
-    def key(self, fields: Key) -> bytes:
-        """The canonical msgpack array of the key fields: what roots, traces and proofs speak of."""
-        return pack(list(fields))
-
-    def store_key(self, fields: Key) -> bytes:
-        """The key inside the store: ordered as the fields are (integers by size, text by its bytes)."""
-        return self.prefix + b"".join(map(_ordered, fields))
-
-    def parse_key(self, stored: bytes) -> Key:
-        """The fields of a key that :meth:`store_key` made."""
-        fields: list[int | str | bytes] = []
-        at = len(self.prefix)
-        for kind in self.fields:
-            if kind is int:
-                fields.append(int.from_bytes(stored[at : at + 8], "big"))
-                at += 8
-                continue
-            end = _end_of_text(stored, at)
-            raw = stored[at:end].replace(b"\0\xff", b"\0")
-            fields.append(raw.decode() if kind is str else raw)
-            at = end + 2
-        return tuple(fields)
-
-
-_encode = msgspec.msgpack.Encoder().encode
-
-
-def encode_value(value: Value) -> bytes:
-    """The canonical msgpack array of a value's fields."""
-    return _encode(value)
-
-
-def _ordered(field: int | str | bytes) -> bytes:
-    if type(field) is int:
-        return field.to_bytes(8, "big")
-    raw = field.encode() if isinstance(field, str) else bytes(field)
-    return raw.replace(b"\0", b"\0\xff") + b"\0\0"
-
-
-def _end_of_text(stored: bytes, at: int) -> int:
-    while True:
-        at = stored.index(b"\0", at)
-        if stored[at + 1] == 0:
-            return at
-        at += 2
+__all__ = ["Key", "Table", "V", "Value", "encode_value"]
 
 
 class Head(Value, frozen=True):

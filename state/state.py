@@ -13,8 +13,9 @@ from sortedcontainers import SortedDict
 from state import merkle
 from state.codec import H
 from state.errors import StateError
-from state.schema import HEAD, NAMES, SINGLETONS, TABLES, Head, Key, Table, V, encode_value
+from state.schema import HEAD, NAMES, SINGLETONS, TABLES, Head
 from state.store import Store, identify
+from state.table import Key, Table, V, encode_value
 from state.view import View
 
 _T, _D, _M, _X, _R = b"t", b"d", b"m", b"x", b"r"  # tables, dirty keys, merkle, traces, roots

@@ -66,8 +66,8 @@ class MemoryStore:
 class LevelStore:
     """A LevelDB in a folder, held by one process.
 
-    Raises StoreLockedError, StoreDamagedError, and with a ``genesis_hash`` StoreMismatchError before LevelDB has looked at
-    the folder; nothing but LevelDB's diary (LOG) is changed then.
+    Raises StoreLockedError, StoreDamagedError, and with a ``genesis_hash`` StoreMismatchError before LevelDB has
+    looked at the folder; nothing but LevelDB's diary (LOG) is changed then.
     """
 
     def __init__(self, folder: Path, genesis_hash: bytes | None = None, *, create: bool = True) -> None:
@@ -142,8 +142,8 @@ def _check_before_opening(folder: Path, genesis_hash: bytes | None) -> None:
         left = [path.name for path in folder.iterdir() if path.suffix in (".ldb", ".log") or "MANIFEST" in path.name]
         if left:
             raise StoreDamagedError(
-                f"{folder} has lost its file CURRENT, but holds {', '.join(sorted(left)[:3])}: LevelDB would begin anew "
-                f"over it. Check the disk, then move the folder away and let the node replay"
+                f"{folder} has lost its file CURRENT, but holds {', '.join(sorted(left)[:3])}: LevelDB would begin "
+                f"anew over it. Check the disk, then move the folder away and let the node replay"
             )
 
 
@@ -198,7 +198,7 @@ def identify(store: Store, genesis_hash: bytes) -> bool:
 
 
 def _compare(found: bytes, genesis_hash: bytes) -> None:
-    if len(found) != 33 or not 1 <= found[0]:
+    if len(found) != 33 or not found[0] >= 1:
         raise StoreDamagedError(f"the store's identity {found.hex()!r} is none: restore a copy, or let the node replay")
     if found[0] > FORMAT:
         raise StoreMismatchError(

@@ -1,14 +1,21 @@
 """The working copy of one block: reads through to the state, collects writes, is committed or thrown away."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-from state.schema import Key, Table, V
-
-if TYPE_CHECKING:
-    from state.state import State
+from state.table import Key, Table, V
 
 Change = tuple[Table[Any], Key, Any]  # value None = deleted
+
+
+class Base(Protocol):
+    """What a view reads through to: the state, in whatever way it holds its entries."""
+
+    def get(self, table: Table[V], *key: int | str | bytes) -> V | None:
+        """The value under ``key``, or None."""
+
+    def walk(self, table: Table[V], *start: int | str | bytes) -> Iterator[tuple[Key, V]]:
+        """The entries whose key begins with ``start``, by key fields."""
 
 
 class View:
@@ -16,7 +23,7 @@ class View:
 
     __slots__ = ("_base", "_writes", "writes")
 
-    def __init__(self, base: "State") -> None:
+    def __init__(self, base: Base) -> None:
         self._base = base
         #: how often this view was written to: a rule that rejects must not have
         self.writes = 0

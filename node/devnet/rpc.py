@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from node.devnet.chain import BLOCK_INTERVAL, INITIAL_WITNESS, MAX_BLOCK_SIZE, DevnetChain
+from node.devnet import facts
+from node.devnet.chain import DevnetChain
 from node.devnet.errors import HivedRefusalError
 from node.devnet.ledger import Account
 from processors.hive.authority import required_authorities, verify_authority
@@ -23,16 +24,26 @@ from processors.hive.transaction import (
 from processors.hive.types import Asset
 
 MAX_RANGE = 1000
-VERSION = "1.28.0"
-ZERO_REVISION = "0" * 40
 
 
 class RpcError(Exception):
-    """A JSON-RPC error of the server itself: bad parameters, unknown methods."""
+    """A JSON-RPC error of the server itself: bad parameters, unknown methods; ``data`` as hived adds it."""
 
-    def __init__(self, code: int, message: str) -> None:
+    def __init__(self, code: int, message: str, data: dict[str, Any] | None = None) -> None:
         super().__init__(message)
         self.code = code
+        self.data = data
+
+
+def _asserted(code: int, expression: str, words: str) -> RpcError:
+    refusal = HivedRefusalError("assert_exception", f"{expression}: {words}")
+    return RpcError(code, refusal.message, refusal.data())
+
+
+def bad_cast(words: str) -> RpcError:
+    """What hived answers to parameters of the wrong type."""
+    data = {"code": 7, "name": "bad_cast_exception", "message": "Bad Cast", "stack": []}
+    return RpcError(-32000, f"Bad Cast:{words}", data)
 
 
 class Methods:
@@ -42,24 +53,25 @@ class Methods:
         self.chain = chain
         self.broadcast = broadcast
         self._table: dict[str, Callable[[Any], Any]] = {
-            "condenser_api.get_dynamic_global_properties": lambda p: self.properties(typed=False),
+            "condenser_api.get_dynamic_global_properties": lambda p: facts.properties(chain, typed=False),
             "condenser_api.get_block": lambda p: self.block(_first(p), typed=False),
             "condenser_api.get_accounts": lambda p: self.accounts(_first(p), typed=False),
-            "condenser_api.get_config": lambda p: self.config(),
-            "condenser_api.get_version": lambda p: self.version(),
-            "condenser_api.get_hardfork_properties": lambda p: self.hardforks(),
+            "condenser_api.get_config": lambda p: facts.config(chain),
+            "condenser_api.get_version": lambda p: facts.version(chain),
+            "condenser_api.get_hardfork_properties": lambda p: facts.hardforks(chain),
             "condenser_api.get_ops_in_block": lambda p: self.operations_in(_first(p)),
             "condenser_api.broadcast_transaction": lambda p: self.broadcast_one(_first(p), {}),
+            "condenser_api.broadcast_transaction_synchronous": lambda p: self.broadcast_one(_first(p), {}),
             "condenser_api.get_transaction": lambda p: self.transaction(_first(p)),
             "condenser_api.verify_authority": lambda p: self.verify(_first(p)),
             "condenser_api.get_key_references": lambda p: self.key_references(_first(p)),
-            "condenser_api.get_chain_properties": lambda p: self.chain_properties(),
+            "condenser_api.get_chain_properties": lambda p: facts.chain_properties(chain),
             "block_api.get_block": lambda p: _wrapped("block", self.block(_named(p, "block_num"), typed=True)),
             "block_api.get_block_header": lambda p: self.header(_named(p, "block_num")),
             "block_api.get_block_range": lambda p: self.range(_named(p, "starting_block_num"), _named(p, "count")),
-            "database_api.get_config": lambda p: self.config(),
-            "database_api.get_version": lambda p: self.version(),
-            "database_api.get_dynamic_global_properties": lambda p: self.properties(typed=True),
+            "database_api.get_config": lambda p: facts.config(chain),
+            "database_api.get_version": lambda p: facts.version(chain),
+            "database_api.get_dynamic_global_properties": lambda p: facts.properties(chain, typed=True),
             "database_api.find_accounts": lambda p: {"accounts": self.accounts(_named(p, "accounts"), typed=True)},
             "database_api.verify_authority": lambda p: {"valid": self.verify(_named(p, "trx"))},
             "network_broadcast_api.broadcast_transaction": lambda p: self.broadcast_one(_named(p, "trx"), {}),
@@ -69,46 +81,23 @@ class Methods:
 
     def call(self, method: str, params: Any) -> Any:
         """The result of a method. Raises RpcError, HivedRefusalError."""
-        found = self._table.get(method)
-        if found is None:
-            raise RpcError(-32601, f"Could not find method {method}")
+        self.check_method(method)
         try:
-            return found(params)
-        except (HiveDataError, TypeError, KeyError, IndexError, ValueError) as error:
-            raise RpcError(-32602, f"Invalid parameters: {error}") from error
+            return self._table[method](params)
+        except (HiveDataError, TypeError, KeyError, IndexError, ValueError, AttributeError) as error:
+            raise bad_cast(str(error)) from error
+
+    def check_method(self, method: str) -> None:
+        """Whether there is such a method. Raises RpcError."""
+        api, point, name = method.partition(".")
+        if not point or "." in name:
+            raise _asserted(-32002, "v.size() == 2", "method specification invalid. Should be api.method")
+        if not any(known.startswith(f"{api}.") for known in self._table):
+            raise _asserted(-32002, "api_itr != data._registered_apis.end()", f"Could not find API {api}")
+        if method not in self._table:
+            raise _asserted(-32002, "method_itr != api_itr->second.end()", f"Could not find method {name}")
 
     # -- blocks and the chain
-
-    def properties(self, *, typed: bool) -> dict[str, Any]:
-        """get_dynamic_global_properties."""
-        chain = self.chain
-        supply = sum(account.balances[0] for account in chain.ledger.accounts.values())
-
-        def show(amount: int, kind: int) -> Any:
-            return ASSET.show(Asset(amount, kind), chain.chain, typed)
-
-        return {
-            "id": 0,
-            "head_block_number": chain.head_number,
-            "head_block_id": chain.head_id.hex(),
-            "time": time_to_text(chain.head_time),
-            "current_witness": INITIAL_WITNESS,
-            "last_irreversible_block_num": chain.irreversible_number,
-            "maximum_block_size": MAX_BLOCK_SIZE,
-            "current_aslot": chain.head_number,
-            "participation_count": 128,
-            "recent_slots_filled": "340282366920938463463374607431768211455",
-            "hbd_interest_rate": 0,
-            "hbd_print_rate": 10000,
-            "virtual_supply": show(supply, 0),
-            "current_supply": show(supply, 0),
-            "current_hbd_supply": show(sum(a.balances[1] for a in chain.ledger.accounts.values()), 1),
-            "total_vesting_fund_hive": show(10**9, 0),
-            "total_vesting_shares": show(10**12, 2),
-            "total_reward_fund_hive": show(0, 0),
-            "pending_rewarded_vesting_hive": show(0, 0),
-            "pending_rewarded_vesting_shares": show(0, 2),
-        }
 
     def block(self, number: Any, *, typed: bool) -> dict[str, Any] | None:
         """get_block."""
@@ -125,7 +114,7 @@ class Methods:
     def range(self, start: Any, count: Any) -> dict[str, Any]:
         """block_api.get_block_range: at most 1,000 blocks, fewer at the head."""
         if not 1 <= _number(count) <= MAX_RANGE:
-            raise RpcError(-32003, f"Assert Exception:count <= {MAX_RANGE}: You can only ask for {MAX_RANGE} blocks")
+            raise _asserted(-32003, f"count <= {MAX_RANGE}", f"You can only ask for {MAX_RANGE} blocks")
         numbers = range(_number(start), min(_number(start) + _number(count), self.chain.head_number + 1))
         return {"blocks": [self.chain.show_block(number, typed=True) for number in numbers]}
 
@@ -148,48 +137,6 @@ class Methods:
             for place, operation in enumerate(entry.tx.operations)
         ]
 
-    def config(self) -> dict[str, Any]:
-        """get_config: what clients ask for."""
-        chain = self.chain.chain
-        return {
-            "IS_TEST_NET": chain.symbols[0] != "HIVE",
-            "HIVE_CHAIN_ID": chain.chain_id.hex(),
-            "HIVE_ADDRESS_PREFIX": chain.address_prefix,
-            "HIVE_BLOCK_INTERVAL": BLOCK_INTERVAL,
-            "HIVE_BLOCKCHAIN_VERSION": VERSION,
-            "HIVE_MAX_TRANSACTION_SIZE": 65536,
-            "HIVE_MAX_AUTHORITY_MEMBERSHIP": 40,
-            "HIVE_CUSTOM_OP_DATA_MAX_LENGTH": 8192,
-            "HIVE_SYMBOL": {"nai": "@@000000021", "decimals": 3},
-            "HBD_SYMBOL": {"nai": "@@000000013", "decimals": 3},
-            "VESTS_SYMBOL": {"nai": "@@000000037", "decimals": 6},
-        }
-
-    def version(self) -> dict[str, Any]:
-        """get_version."""
-        return {
-            "blockchain_version": VERSION,
-            "hive_revision": ZERO_REVISION,
-            "fc_revision": ZERO_REVISION,
-            "chain_id": self.chain.chain.chain_id.hex(),
-            "node_type": "testnet",
-        }
-
-    def hardforks(self) -> dict[str, Any]:
-        """condenser_api.get_hardfork_properties."""
-        return {
-            "hf_version": f"1.{self.chain.rules}.0",
-            "live_time": time_to_text(self.chain.head_time),
-            "processed_hardforks": [],
-            "last_hardfork": self.chain.rules,
-            "current_hardfork_version": f"1.{self.chain.rules}.0",
-        }
-
-    def chain_properties(self) -> dict[str, Any]:
-        """condenser_api.get_chain_properties."""
-        fee = ASSET.show(Asset(0, 0), self.chain.chain, False)
-        return {"account_creation_fee": fee, "maximum_block_size": MAX_BLOCK_SIZE, "hbd_interest_rate": 0}
-
     # -- accounts
 
     def accounts(self, names: Any, *, typed: bool) -> list[dict[str, Any]]:
@@ -209,7 +156,7 @@ class Methods:
             **{role: AUTHORITY.show(getattr(account, role), chain, typed) for role in ("owner", "active", "posting")},
             "memo_key": public_key_to_text(account.memo_key, chain.address_prefix),
             "json_metadata": account.json_metadata,
-            "posting_json_metadata": "",
+            "posting_json_metadata": account.posting_json_metadata,
             "recovery_account": account.recovery_account,
             "balance": show(account.balances[0], 0),
             "hbd_balance": show(account.balances[1], 1),
@@ -217,7 +164,7 @@ class Methods:
             "savings_hbd_balance": show(account.savings[1], 1),
             "vesting_shares": show(account.balances[2], 2),
             "delegated_vesting_shares": show(account.delegated, 2),
-            "received_vesting_shares": show(0, 2),
+            "received_vesting_shares": show(account.received, 2),
             "last_owner_update": time_to_text(max(0, account.last_owner_update)),
         }
 
@@ -250,13 +197,14 @@ class Methods:
         """condenser_api.get_transaction, of included ones."""
         number = self.chain.included.get(bytes.fromhex(txid))
         block = self.chain.block(number) if number is not None else None
+        unknown = _asserted(-32003, "false", f"Unknown Transaction {txid}")
         if block is None:
-            raise RpcError(-32003, f"Assert Exception:false: Unknown Transaction {txid}")
+            raise unknown
         for index, entry in enumerate(block.transactions):
             if entry.txid.hex() == txid:
                 shown = show_transaction(entry.tx, self.chain.chain, typed=False)
                 return {**shown, "transaction_id": txid, "block_num": number, "transaction_num": index}
-        raise RpcError(-32003, f"Assert Exception:false: Unknown Transaction {txid}")
+        raise unknown
 
     def find(self, txid: Any) -> dict[str, Any]:
         """transaction_status_api.find_transaction."""
@@ -276,7 +224,7 @@ class Methods:
             except SignatureError as error:
                 refusal = HivedRefusalError("assert_exception", str(error))
             except AuthorityError as error:
-                refusal = HivedRefusalError(error.name, str(error))
+                refusal = HivedRefusalError(error.name, str(error).partition(": ")[2])
         raise refusal
 
 
@@ -294,21 +242,23 @@ def _check_custom_ids(raw: Any) -> None:
 
 def _first(params: Any) -> Any:
     """The first positional parameter."""
-    if type(params) is not list or not params:
-        raise RpcError(-32602, "Invalid parameters: a list is expected")
+    if type(params) is not list:
+        raise bad_cast("a list of parameters is expected")
+    if not params:
+        raise _asserted(-32003, "args.size() == 1", "Expected 1 argument(s), was 0")
     return params[0]
 
 
 def _named(params: Any, name: str) -> Any:
-    """A named parameter, or the first positional one."""
+    """A named parameter."""
     if type(params) is dict and name in params:
         return params[name]
-    raise RpcError(-32602, f"Invalid parameters: {name} is missing")
+    raise bad_cast(f"{name} is missing")
 
 
 def _number(value: Any) -> int:
     if type(value) is not int or not 0 <= value < 2**32:
-        raise RpcError(-32602, f"Invalid parameters: {str(value)[:40]} is no block number")
+        raise bad_cast(f"{str(value)[:40]} is no block number")
     return value
 
 

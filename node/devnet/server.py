@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,8 @@ from aiohttp import web
 
 from node.devnet.chain import DevnetChain, Produced
 from node.devnet.errors import HivedRefusalError
-from node.devnet.rpc import Methods, RpcError
+from node.devnet.rpc import Methods, RpcError, bad_cast
+from processors.hive.errors import HiveDataError
 from processors.hive.transaction import Transaction
 
 MAX_BODY = 4 << 20
@@ -85,48 +87,37 @@ class DevnetServer:
         if client in self.refused_clients:
             raise web.HTTPForbidden(text="this client is refused")
         try:
-            body = json.loads(await request.read())
-        except (ValueError, RecursionError):
-            return _answer({"jsonrpc": "2.0", "error": {"code": -32700, "message": "parse error"}, "id": None})
-        if isinstance(body, list):
-            if len(body) > MAX_BATCH:
-                return _answer({"jsonrpc": "2.0", "error": {"code": -32600, "message": "batch too large"}, "id": None})
-            return _answer([await self._one(client, item) for item in body])
-        return _answer(await self._one(client, body))
+            body = _read(await request.read())
+        except (ValueError, RecursionError) as error:
+            return _answer(_failed(None, RpcError(-32000, f"Parse Error:{error}")))
+        if not isinstance(body, list):
+            return _answer(await self._one(client, body))
+        if not 1 <= len(body) <= MAX_BATCH:
+            return _answer(_failed(None, RpcError(-32000, "Array is invalid")))
+        return _answer([await self._one(client, item) for item in body])
 
     async def _one(self, client: str, call: Any) -> dict[str, Any]:
-        identity = call.get("id") if isinstance(call, dict) else None
+        identity = None
         try:
-            result = await self._dispatch(client, call)
+            identity = _identity(call)
+            result = await self._dispatch(client, *_method(call))
         except HivedRefusalError as refusal:
-            error = {"code": -32000, "message": refusal.message, "data": refusal.data()}
-            return {"jsonrpc": "2.0", "error": error, "id": identity}
+            return _failed(identity, RpcError(refusal.rpc_code, refusal.message, refusal.data()))
         except RpcError as wrong:
-            return {"jsonrpc": "2.0", "error": {"code": wrong.code, "message": str(wrong)}, "id": identity}
+            return _failed(identity, wrong)
         return {"jsonrpc": "2.0", "result": result, "id": identity}
 
-    async def _dispatch(self, client: str, call: Any) -> Any:
-        if not isinstance(call, dict) or not isinstance(call.get("method"), str):
-            raise RpcError(-32600, "not a JSON-RPC call")
-        method, params = call["method"], call.get("params", [])
-        if method == "call":  # the old form: ["api", "method", params]
-            if not isinstance(params, list) or len(params) != 3:
-                raise RpcError(-32602, "Invalid parameters: call takes an api, a method and its parameters")
-            method, params = f"{params[0]}.{params[1]}", params[2]
+    async def _dispatch(self, client: str, method: str, params: Any) -> Any:
         if method.rpartition(".")[2].startswith("broadcast_transaction"):
+            self._methods.check_method(method)
             return await self._broadcast(client, method, params)
         return self._methods.call(method, params)
 
     async def _broadcast(self, client: str, method: str, params: Any) -> dict[str, Any]:
         try:
-            raw = params["trx"] if isinstance(params, dict) else params[0]
-            tx = self._methods.parse(raw)
-        except (KeyError, IndexError, TypeError, AttributeError) as error:
-            raise RpcError(-32602, f"Invalid parameters: {error}") from error
-        except HivedRefusalError:
-            raise
-        except Exception as error:
-            raise RpcError(-32602, f"Invalid parameters: {error}") from error
+            tx = self._methods.parse(params["trx"] if isinstance(params, dict) else params[0])
+        except (HiveDataError, KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
+            raise bad_cast(str(error)) from error
         if self.swallow(client, tx):
             self._note(client, tx, "lost")
             return {}
@@ -158,6 +149,45 @@ class DevnetServer:
         line = {"head": self.chain.head_number, "client": client, "operations": names, "verdict": verdict, "txid": txid}
         self._log.write(json.dumps(line) + "\n")
         self._log.flush()
+
+
+def _read(raw: bytes) -> Any:
+    """JSON as fc reads it: of the escapes only \\t \\n \\r stand for another character, "\\u00e9" reads "u00e9"."""
+    kept = re.sub(rb"\\(.)", lambda found: found[0] if found[1] in b'tnr\\"' else found[1], raw, flags=re.DOTALL)
+    return json.loads(kept, strict=False)
+
+
+def _identity(call: Any) -> Any:
+    """The id of a call. Raises RpcError."""
+    if not isinstance(call, dict):
+        raise bad_cast("a call is an object")
+    if "id" in call and type(call["id"]) not in (int, str):
+        raise RpcError(-32600, 'Only integer value or string is allowed for member "id"')
+    return call.get("id")
+
+
+def _method(call: dict[str, Any]) -> tuple[str, Any]:
+    """The method of a call and its parameters. Raises RpcError."""
+    if call.get("jsonrpc") != "2.0":
+        raise RpcError(-32600, 'jsonrpc value is not "2.0"')
+    method = call.get("method")
+    if not isinstance(method, str):
+        raise RpcError(-32600, 'A member "method" does not exist')
+    params = call.get("params", {})
+    if method != "call":
+        return method, params
+    if "params" not in call:
+        raise RpcError(-32001, 'A member "params" does not exist')
+    if not isinstance(params, list) or len(params) not in (2, 3):  # the old form: ["api", "method", params]
+        raise RpcError(
+            -32002, 'Assert Exception:v.size() == 2 || v.size() == 3: params should be {"api", "method", "args"'
+        )
+    return f"{params[0]}.{params[1]}", params[2] if len(params) == 3 else {}
+
+
+def _failed(identity: Any, error: RpcError) -> dict[str, Any]:
+    shown = {"code": error.code, "message": str(error), **({"data": error.data} if error.data else {})}
+    return {"jsonrpc": "2.0", "error": shown, "id": identity}
 
 
 def _answer(body: Any) -> web.Response:

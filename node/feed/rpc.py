@@ -34,7 +34,10 @@ class Api:
         self._ids = itertools.count(1)
 
     async def raw(self, method: str, params: Any, timeout: float | None = None) -> msgspec.Raw:
-        """The undecoded result; ``timeout`` in seconds if not the server's usual one. Raises ApiError, and BroadcastRefusedError for an error that the server names."""
+        """The undecoded result; ``timeout`` in seconds if not the server's usual one.
+
+        Raises ApiError, and BroadcastRefusedError for an error that the server names.
+        """
         body = msgspec.json.encode({"jsonrpc": "2.0", "id": next(self._ids), "method": method, "params": params})
         limit = aiohttp.ClientTimeout(total=timeout) if timeout else self._timeout
         try:
@@ -44,7 +47,7 @@ class Api:
             raise ApiError(f"{self.url}: {method}: {type(error).__name__} {error}".rstrip()) from error
         try:
             answer = _decode(text)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise ApiError(f"{self.url}: {method}: not a JSON-RPC answer ({text[:80]!r})") from error
         if answer.error is not None:
             message = answer.error.get("message") if isinstance(answer.error, dict) else answer.error
@@ -55,7 +58,7 @@ class Api:
         """The decoded result. Raises ApiError."""
         try:
             return msgspec.json.decode(await self.raw(method, params))
-        except msgspec.DecodeError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise ApiError(f"{self.url}: {method}: not JSON") from error
         except BroadcastRefusedError as error:
             raise ApiError(f"{self.url}: {method}: {error}") from error

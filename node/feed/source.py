@@ -49,7 +49,7 @@ async def fetch_blocks(api: Api, chain: Chain, first: int, last: int, previous: 
             params = {"starting_block_num": number, "count": count}
             raw = await api.raw("block_api.get_block_range", params, RANGE_TIMEOUT)
             blocks = _decode_range(raw).blocks
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise ApiError(f"{api.url}: not a range of blocks") from error
         except BroadcastRefusedError as error:
             raise ApiError(f"{api.url}: block_api.get_block_range: {error}") from error

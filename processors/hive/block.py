@@ -178,7 +178,7 @@ class Block:
 def _decode_json(text: bytes) -> Any:
     try:
         return msgspec.json.decode(text)
-    except msgspec.DecodeError:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         pass
     try:  # old blocks hold strings that are not UTF-8: keep their bytes
         return json.loads(text.decode("utf-8", "surrogateescape"))
@@ -196,7 +196,7 @@ def read_block(raw: bytes | dict[str, Any], chain: Chain) -> Block:
     else:
         try:
             envelope = _decode_envelope(raw)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             envelope = _envelope_of(_decode_json(raw))
     try:
         previous = bytes.fromhex(envelope.previous)

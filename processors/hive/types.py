@@ -163,8 +163,16 @@ class Text(Type):
         self._limit = limit
 
     def parse(self, x: Any, chain: Chain) -> str:
-        if type(x) is not str or (len(x) * 4 > self._limit and len(x.encode("utf-8", "surrogateescape")) > self._limit):
-            raise HiveDataError(f"not a text of at most {self._limit} bytes: {str(x)[:40]}")
+        if type(x) is not str:
+            raise HiveDataError(f"not a text: {str(x)[:40]}")
+        size = len(x)
+        if not x.isascii():
+            try:
+                size = len(x.encode("utf-8", "surrogateescape"))
+            except UnicodeEncodeError as error:
+                raise HiveDataError("a text with a lone surrogate has no bytes") from error
+        if size > self._limit:
+            raise HiveDataError(f"not a text of at most {self._limit} bytes: {x[:40]!r}")
         return x
 
     def unpack(self, reader: Reader) -> str:

@@ -16,6 +16,7 @@ from processors.hive.operations import Operation
 from processors.hive.transaction import Transaction, unpack_transaction
 from state.schema import MS
 from state.store import Store
+from tests.processors import hostile_fields as fields
 from tests.processors import hostile_texts as texts
 from tests.processors.blocks import Stage, account_update, custom_json, custom_json_with_id, key_text, member
 from tests.processors.blocks import strict_authority as strict
@@ -249,10 +250,22 @@ def _semantics() -> Iterator[Case]:
         "node_delete: by a stranger": ("not_member", lambda s: _delete("stranger")),
         "node_delete: by the group": ("not_member", lambda s: _delete(GROUP)),
         "node_delete: leaving": ("already_leaving", lambda s: _delete("runner03")),
+        "node_delete: 8192 bytes": (
+            "accepted",
+            lambda s: custom_json("crowd05", "node_delete", "{" + " " * 8_190 + "}"),
+        ),
+        "sig_submit: escaped letters": ("accepted", _escaped),
         "node_delete: spaces": ("accepted", lambda s: custom_json("crowd04", "node_delete", " {\r\n\t} ")),
     }
     for words, (code, make) in {**{f"report: {k}": v for k, v in report.items()}, **rest}.items():
         yield Case(words, code, make)
+
+
+def _escaped(scene: Scene) -> Operation:
+    sig = scene.three.signing_key.sign(scene.record(scene.begun).digest).hex()
+    return custom_json(
+        "stranger", "sig_submit", f'{{"\\u006Fp":"{scene.begun}","s\\u0069g":"\\u003{sig[0]}{sig[1:]}"}}'
+    )
 
 
 def _group_tx(scene: Scene, later: int) -> Transaction:
@@ -261,10 +274,10 @@ def _group_tx(scene: Scene, later: int) -> Transaction:
 
 
 def _bodies() -> Iterator[Case]:
-    for name, field, words, code, value in texts.fields():
+    for name, field, words, code, value in fields.fields():
 
         def make(scene: Scene, name: str = name, field: str = field, value: Any = value) -> Operation:
-            return _json(ACTOR[name], name, texts.changed(scene.body(name), field, value))
+            return _json(ACTOR[name], name, fields.changed(scene.body(name), field, value))
 
         yield Case(f"{name}: {field}: {words}", code, make)
 

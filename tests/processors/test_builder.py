@@ -64,6 +64,16 @@ def test_the_header_bounds_rotations_too(world):
     assert built(world) == ()
 
 
+@pytest.mark.parametrize("kind", ["payout", "rotation"])
+def test_nothing_after_an_open_tally(world, kind):
+    world.set_tally(is_open=True)
+    world.strict("abx")
+    number = world.payout() if kind == "payout" else world.rotation()
+    assert built(world) == ()
+    world.set_tally(is_open=False)
+    assert built(world) == (number,)
+
+
 # -- order and merging
 
 
@@ -88,7 +98,7 @@ def test_one_that_has_expired_goes_alone_after_the_fresh_ones(world):
 
 def test_fewer_expiries_first_then_the_lower_id():
     world = ready(max_in_flight=20)
-    numbers = [world.payout(expiries=expiries) for expiries in (3, 1, 2, 1, 1)]
+    numbers = [world.payout(amount, expiries=expiries) for amount, expiries in enumerate((3, 1, 2, 1, 1), 1)]
     assert [built(world, AT + i) for i in range(6)] == [(numbers[i],) for i in (1, 3, 4, 2, 0)] + [()]
 
 

@@ -163,11 +163,11 @@ def test_the_record_of_a_payout():
 def test_the_record_of_a_rotation_holds_the_limit_of_the_last_tally_and_the_keys_it_needs():
     world = ready()
     world.set_tally(limit=77, last=5)
-    world.authority(2, {"a": 1, "b": 2, "cold": 0}, roles=("active",))
-    world.authority(1, {"c": 1, "a": 1, "frozen": 0}, roles=("owner",))
+    world.authority(2, {"a": 1, "b": 2, "u": 1, "v": 1, "w": 1, "cold": 0}, roles=("active",))
+    world.authority(1, {"c": 1, "a": 1, "x": 1, "y": 1, "z": 1, "frozen": 0}, roles=("owner",))
     record = rotation(world)
     assert record.limit == 77
-    assert record.needed == tuple(sorted(map(key, "abc")))
+    assert record.needed == tuple(sorted(map(key, "abcuvwxyz")))
 
 
 def test_what_only_active_signs_needs_only_its_keys():

@@ -11,11 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from node.devnet.founding import GROUP
+from node.devnet.founding import CHAIN, GROUP
 from processors.codes import CODES
 from processors.engine import apply_block
+from processors.hive.block import read_block, show_header
+from processors.hive.errors import HiveDataError
 from processors.hive.operations import Operation
-from processors.hive.transaction import Transaction
+from processors.hive.transaction import Transaction, show_transaction
 from state.schema import CHRON, COUNTERS, HEAD, REJECTED, REJECTED_MORE, Counters, Job, MoreRejections, Rejection
 from state.state import State
 from state.store import LevelStore, MemoryStore
@@ -173,11 +175,19 @@ def test_the_form_of_the_answer_changes_nothing(typed: bool, hints: bool) -> Non
     assert len(roots) == 1
 
 
-@pytest.mark.xfail(raises=UnicodeDecodeError, strict=True, reason="processors/hive/block.py: _decode_json")
 def test_bytes_that_are_no_utf8_in_an_answer() -> None:
     operation = custom_json("runner04", "report", '{"a":"\udc80"}')
     entries = [value for key, value in changes_of(operation, decoded=False)[0].items() if key[0] == "rejected"]
     assert [entry.code for entry in entries] == ["bad_json"]
+
+
+@pytest.mark.parametrize("instead", ['"\\ud800"', "[" * 5_000 + "]" * 5_000], ids=["lone surrogate", "deep"])
+def test_an_answer_that_is_no_block_is_a_data_error(instead: str) -> None:
+    block = scene().stage.maker.fork().next_block(custom_json("runner04", "report", "{}"))
+    shown = [show_transaction(block.transaction(0)[0], CHAIN, typed=True)]
+    answer = json.dumps(show_header(block.header, typed=True) | {"transactions": shown})
+    with pytest.raises(HiveDataError):
+        read_block(answer.replace('"{}"', instead).encode(), CHAIN).prove()
 
 
 # -- beyond the corpus

@@ -145,7 +145,7 @@ def test_the_order_is_by_the_hash_of_id_and_account(accounts, height):
     def place(account: str) -> bytes:
         return sha256(msgpack.packb([op, account])).digest()
 
-    found = transmission_order(World().at(1_000), op, list(accounts))
+    found = transmission_order(op, list(accounts))
     assert list(found) == sorted(accounts, key=place)
 
 

@@ -42,6 +42,7 @@ def test_who_may_refuse(world):
     world.strict("abcdf")
     submit(world, "a")
     no = {"op": OP, "why": "no"}
+    world.rejects("not_member", sig_refuse, world.at(AT), "stranger", {**no, "op": "1:1:1"})
     world.rejects("not_member", sig_refuse, world.at(AT), "stranger", no)
     world.rejects("unknown_op", sig_refuse, world.at(AT), "b", {**no, "op": "1:1:1"})
     world.rejects("not_signer", sig_refuse, world.at(AT), "keyless", no)

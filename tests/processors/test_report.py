@@ -162,6 +162,15 @@ def test_a_member_has_at_most_64_keys(world, had, code):
         assert world.view.need(NODE, "alice").signing_key == key("alice next")
 
 
+def test_with_64_keys_a_former_one_may_become_the_signing_key_again(world):
+    world.member("alice", former=["alice before"], next_key=key("alice before"), count=9)
+    for number in range(MAX_KEYS - 2):
+        world.view.put(KEY, KeyOwner("alice"), number.to_bytes(33, "big"))
+    report(world.at(H + 51), "alice", body(world, by="alice before"))
+    found = world.view.need(NODE, "alice")
+    assert (found.signing_key, found.count) == (key("alice before"), 0)
+
+
 def test_the_order_of_checks(world):
     """Everything is wrong at once; mended one by one, each next check has its turn."""
     wrong = body(world, height=H + 100, sig="00" * 65)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from processors import rotation
-from state.schema import AUTHORITY, QUEUE, TALLY
+from state.schema import AUTHORITY, QUEUE, TALLY, Payload
 from tests.processors.world import World
 
 FIRST = 1_100
@@ -131,6 +131,14 @@ def test_no_second_rotation_while_one_is_queued_or_out(out):
     assert not queued(world)
     world.view.delete(QUEUE, number)
     assert queued(world)
+
+
+def test_what_is_queued_says_nothing_of_keys():
+    """Its authority is computed when it is built."""
+    world = calm("abc", "abX")
+    assert queued(world)
+    (payload,) = [payload for _, payload in world.view.walk(QUEUE)]
+    assert payload == Payload("rotation", 0, FIRST, "", 0, "", "", "", ())
 
 
 def test_payouts_that_wait_do_not_stop_it_not_even_a_full_queue():

@@ -69,17 +69,21 @@ def test_of_equals_the_smaller_name():
 
 
 @pytest.mark.parametrize("why", ["leaving", "not ripe", "did not agree", "too poor", "had a seat"])
-def test_who_cannot_have_one(why):
+def test_who_cannot_have_one_though_nobody_else_asks(why):
     world = World(min_collateral=100)
-    world.member("good", seat=False, locked=101)
-    world.member("a", seat=False, locked=99 if why == "too poor" else 500, ripe=why != "not ripe",
-                 leaving=why == "leaving")  # fmt: skip
+    world.member("a", seat=False, locked=500, ripe=why != "not ripe", leaving=why == "leaving")
     if why == "too poor":
         world.view.put(COLLATERAL, Collateral(500, 401), "a")
-    agreeing = ("good",) if why == "did not agree" else ("good", "a")
-    without = ["good"] if why == "had a seat" else ["a", "good"]
-    seats.give_seat(world.at(2_200), world.reports(agreeing), without)
-    assert world.runners == ["good"]
+    agreeing = world.reports("" if why == "did not agree" else "a")
+    seats.give_seat(world.at(2_200), agreeing, [] if why == "had a seat" else ["a"])
+    assert world.runners == []
+
+
+def test_who_cannot_have_one_does_not_stand_in_the_way():
+    world = World()
+    world.member("unripe", seat=False, locked=500, ripe=False)
+    world.member("good", seat=False)
+    assert seat(world, "unripe", "good") == ["good"]
 
 
 def test_min_collateral_is_enough():

@@ -3,6 +3,9 @@
 import pytest
 
 from node.agent import chosen_signatures
+from processors import shapes
+from processors.engine import RULES
+from processors.errors import Rejected
 from processors.hive.crypto import ORDER
 from processors.signatures import authority_changed, ms_signed, sig_refuse, sig_submit
 from state.schema import CHRON, DONE, MS, QUEUE, REFUSAL, SIG, TALLY, Record
@@ -48,6 +51,36 @@ def test_it_is_stored_under_its_key_whoever_sends_it(world):
 def test_a_key_that_no_member_has_counts_if_it_is_a_signer(world):
     world.authority(1, ["x"])
     assert status(world, "x") == "ready"
+
+
+@pytest.mark.parametrize("seat", [True, False])
+def test_a_member_signs_a_rotation_with_or_without_a_seat(world, seat):
+    world.member("a", seat=seat)
+    world.record("1051:7:9", kind="rotation")
+    submit(world, "a", op="1051:7:9")
+    assert world.names(SIG) == [key("a")]
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        ({"sig": "00" * 66}, "out_of_bounds"),
+        ({"sig": "00" * 64}, "out_of_bounds"),
+        ({"op": "01:1:1"}, "out_of_bounds"),
+        ({"op": "1:1"}, "out_of_bounds"),
+        ({"op": "1:100000:1"}, "out_of_bounds"),
+        ({"op": 1}, "bad_type"),
+        ({"key": ""}, "bad_keys"),
+    ],
+)
+def test_its_shape(fields, code):
+    rule = RULES.find("json", "sig_submit", AT)
+    assert rule is not None
+    shape = rule.shape
+    good = {"op": "0:0:0", "sig": "00" * 65}
+    shapes.check(good, shape)
+    with pytest.raises(Rejected, match=code):
+        shapes.check({**good, **fields}, shape)
 
 
 def test_the_record_exists(world):
@@ -116,6 +149,12 @@ def test_further_signatures_change_nothing_about_it(world):
 def test_weights_count(world, threshold, signed, found):
     world.authority(threshold, {"a": 5, "b": 1, "c": 1, "d": 1}, (("zoe", 50),))
     assert status(world, *signed) == found
+
+
+def test_an_authority_whose_threshold_its_keys_cannot_reach_makes_nothing_ready(world):
+    world.authority(6, "abcde", (("zoe", 9),))
+    assert status(world, "a") == "collecting"
+    assert status(world, *"bcde") == "collecting"
 
 
 def test_a_threshold_of_0_makes_nothing_ready(world):
