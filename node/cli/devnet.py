@@ -15,7 +15,7 @@ from node.devnet.scenarios import SCENARIOS, run_scenario
 
 
 @click.command()
-@click.option("--nodes", default=5, show_default=True, type=click.IntRange(3, 25), help="Members at the beginning.")
+@click.option("--nodes", default=5, show_default=True, type=click.IntRange(5, 25), help="Members at the beginning.")
 @click.option("--interval", default=50, show_default=True, type=click.IntRange(5, 3000), help="Milliseconds a block.")
 @click.option("--lag", default=1, show_default=True, type=click.IntRange(0, 300), help="Blocks until irreversible.")
 @click.option("--rounds", default=0, type=click.IntRange(0), help="Go on until so many rounds (of 20 blocks) are over.")

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from node.errors import ConfigError
-from node.signer.keys import load_keys, new_key, write_key
+from node.signer.keys import key_from_password, load_keys, new_key, write_key
 from processors.genesis import genesis_hash, pop_digest
 from processors.hive.keys import public_key_to_text
 
@@ -32,6 +32,27 @@ def new(path: Path, prefix: str, as_json: bool) -> None:
     write_key(path, key)
     text = public_key_to_text(key.public, prefix)
     click.echo(json.dumps({"path": str(path), "public_key": text}) if as_json else text)
+
+
+@keys.command()
+@click.argument("path", type=_PATH)
+@click.option("--account", required=True, help="The Hive account.")
+@click.option(
+    "--role", default="active", show_default=True, type=click.Choice(["owner", "active", "posting"]), help="Which key."
+)
+@click.option("--prefix", default="STM", show_default=True, help="Address prefix of the chain.")
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+def derive(path: Path, account: str, role: str, prefix: str, as_json: bool) -> None:
+    """Derive a key from the account's master password, which is asked for, into the new file PATH (mode 0600).
+
+    Example:  waggle keys derive account.wif --account alice --role active
+    """
+    password = click.prompt(f"Master password of {account}", hide_input=True, err=True)
+    key = key_from_password(account, role, password)
+    write_key(path, key)
+    text = public_key_to_text(key.public, prefix)
+    click.echo(json.dumps({"path": str(path), "public_key": text}) if as_json else text)
+    click.echo(f"Compare it with the {role} key that a block explorer shows for {account}.", err=True)
 
 
 @keys.command()

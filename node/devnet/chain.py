@@ -30,6 +30,7 @@ from processors.hive.transaction import (
 
 BLOCK_INTERVAL = 3  # seconds
 MAX_BLOCK_SIZE = 65_536
+HEADER_SIZE = 124  # and the number of transactions, as the producer counts
 POOL_LIFETIME = 3_600  # seconds that a pool keeps a transaction
 CUSTOM_OPS_PER_BLOCK = 5
 TAPOS_SLOTS = 65_536
@@ -148,14 +149,14 @@ class DevnetChain:
 
     def produce(self, time: int | None = None) -> Produced:
         """Make the next block from the pool; ``time`` defaults to one interval after the head."""
-        now = self.head_time  # transactions are judged by the time of the block before
-        timestamp = now + BLOCK_INTERVAL if time is None else time
+        timestamp = self.head_time + BLOCK_INTERVAL if time is None else time
         self.ledger.undo()
         taken: list[Pooled] = []
         left: list[Pooled] = []
-        size = 256
+        size = HEADER_SIZE
         for entry in self.pool:
-            if size + entry.size > MAX_BLOCK_SIZE or not self._succeeds(entry):
+            fits = size + entry.size < MAX_BLOCK_SIZE and entry.drop_at >= timestamp
+            if not fits or not self._succeeds(entry):
                 left.append(entry)
                 continue
             size += entry.size
@@ -190,7 +191,7 @@ class DevnetChain:
                     continue
 
     def _succeeds(self, entry: Pooled) -> bool:
-        """Whether a transaction of the pool still is valid; then it is done."""
+        """Whether a transaction of the pool still is valid by the time of the block before; then it is done."""
         try:
             self._apply(entry)
         except HivedRefusalError:

@@ -133,12 +133,13 @@ def register(cluster: Cluster, member: MemberKeys) -> None:
 async def absent_scenario(cluster: Cluster) -> dict[str, Any]:
     """Two of five stop for good, lose their seats, and their keys rotate out."""
     await founded(cluster)
-    gone = [member.account for member in cluster.members[-2:]]
+    leaving = cluster.members[-2:]
+    gone = [member.account for member in leaving]
     for account in gone:
         await cluster.kill_node(account)
     observer = cluster.observer
     await until(cluster, "both seats lost", lambda: not set(gone) & set(observer.runners()), 10)
-    keys = {member.signing_key.public for member in cluster.members[-2:]}
+    keys = {member.signing_key.public for member in leaving}
 
     def rotated_out() -> bool:
         return holds_wanted(cluster) and not keys & {key for key, _ in chain_authority(cluster, "active").keys}
@@ -190,7 +191,8 @@ async def leader_dies_scenario(cluster: Cluster) -> dict[str, Any]:
         if op is not None and not chosen:
             chosen.update(op=op, leader=observer.leader(op))
             gate.closed.add(op)
-            gate.open_to |= {chosen["leader"], next(a for a in observer.runners() if a != chosen["leader"])}
+            others = [account for account in observer.runners() if account != chosen["leader"]]
+            gate.open_to |= {chosen["leader"], *others[: chain_authority(cluster, "active").threshold - 2]}
 
     observer.listeners.append(choose)
     await until(cluster, "a payout that is out", lambda: bool(chosen), 8)

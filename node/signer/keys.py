@@ -77,3 +77,10 @@ def write_key(path: Path, key: SecretKey) -> None:
         file.write(private_key_to_wif(key._secret) + "\n")
         file.flush()
         os.fsync(file.fileno())
+
+
+def key_from_password(account: str, role: str, password: str) -> SecretKey:
+    """The key that a Hive wallet derives from an account's master password (role: owner, active, posting, memo)."""
+    from beemgraphenebase.account import PasswordKey  # a slow import that only this needs
+
+    return SecretKey(private_key_from_wif(str(PasswordKey(account, password, role).get_private_key())))

@@ -19,7 +19,7 @@ from node.signer.policy import Policy
 from node.signer.signer import Signer
 from processors.hive.crypto import recover
 from processors.hive.transaction import pack_transaction, signing_digest
-from state.schema import AUTHORITY, BALANCE, DONE, MS, NODE, REPORT, RUNNER, SIG, Balance, encode_value
+from state.schema import AUTHORITY, BALANCE, DONE, MS, NODE, REPORT, RUNNER, SIG, Balance
 from state.state import State
 from state.store import LevelStore
 
@@ -176,7 +176,9 @@ def test_a_refused_broadcast_is_tried_at_the_next_block(tmp_path):
 
 def corrupt(node: NodeCore) -> None:
     """Somebody wrote into this node's store."""
-    node.state._take(BALANCE, ("mallory",), BALANCE.key(("mallory",)), Balance(1), encode_value(Balance(1)))
+    view = node.state.view()
+    view.put(BALANCE, Balance(1), "mallory")
+    node.state.commit(view)
     assert node.state.get(BALANCE, "mallory") == Balance(1)
 
 

@@ -181,5 +181,8 @@ def test_the_first_recast_is_due_after_30_blocks():
     world = ready()
     world.payout()
     record = world.build(AT)
-    assert record is not None and record.job[0] == AT + 30
+    assert record is not None and record.job == (AT + 30, 1)
     assert world.view.need(CHRON, *record.job) == Job("recast", world.names(MS)[0])
+    world.payout()
+    second = world.build(AT + 1)
+    assert second is not None and second.job == (AT + 31, 2)

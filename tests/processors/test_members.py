@@ -176,7 +176,7 @@ def test_max_members_are_registered_but_members_may_update():
     "text",
     [
         "",
-        "STM" + public_key_to_text(key("a"), "")[0:],
+        public_key_to_text(key("a"), "STM"),
         public_key_to_text(key("a"), "TST")[:-1] + "1",
         public_key_to_text(b"\x02" + b"\xff" * 32, "TST"),  # x is not in the field
         public_key_to_text(bytes(33), "TST"),

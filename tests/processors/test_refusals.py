@@ -156,7 +156,7 @@ NAMES = "abcde"
 WEIGHTS = st.dictionaries(st.sampled_from(NAMES), st.integers(0, 3), min_size=1)
 
 
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 @given(st.data(), WEIGHTS, WEIGHTS, st.booleans(), st.sampled_from(["collecting", "ready", "refused"]))
 def test_the_weighing_against_a_count_by_hand(data, active, owner, two_roles, before):
     """Members own several keys; ready = every authority is met; refused = one can be met by nobody any more."""

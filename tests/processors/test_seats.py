@@ -3,7 +3,7 @@
 from itertools import combinations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from processors import seats
@@ -150,6 +150,7 @@ MEMBERS = st.dictionaries(
 )
 
 
+@settings(deadline=None)
 @given(MEMBERS, st.permutations(["a", "ab", "b", "ba", "z", "zz"]))
 def test_the_choice_does_not_depend_on_the_order_in_which_members_came(members, order):
     def play(names: list[str]) -> tuple[list[str], int]:
@@ -164,6 +165,7 @@ def test_the_choice_does_not_depend_on_the_order_in_which_members_came(members, 
     assert play(sorted(members)) == play([name for name in order if name in members])
 
 
+@settings(deadline=None)
 @given(MEMBERS)
 def test_the_choice_against_the_words_of_the_rule(members):
     world = World(max_runners=2, min_collateral=2)
@@ -210,6 +212,7 @@ def test_only_runners_with_a_ripe_key_count_and_only_what_is_not_leaving():
     assert limit(world) == 15
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 10**9), min_size=1, max_size=9))
 def test_the_limit_is_what_the_cheapest_coalition_that_can_sign_forfeits(collaterals):
     world = World()

@@ -1,12 +1,12 @@
 """The tally, steps 1 and 2 (protocol section 5): which root is agreed, who votes with what weight, open rounds."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from processors import tally
 from processors.tally import agreed_root
-from state.schema import AUTHORITY, HEADERS, KEY, MS, NODE, QUEUE, REPORT, ROUND, RUNNER, TALLY, KeyOwner, Report, Round
+from state.schema import HEADERS, KEY, MS, NODE, QUEUE, REPORT, ROUND, RUNNER, TALLY, KeyOwner, Report, Round
 from tests.processors.world import OTHER_ROOT, ROOT, World, key
 
 FIRST = 1_100  # the first tally
@@ -168,6 +168,7 @@ def test_the_root_with_the_weight_wins_and_a_split_agrees_on_nothing():
     assert agreed_root(ctx, world.reports("ab") | world.reports("cd", OTHER_ROOT)) is None
 
 
+@settings(deadline=None)
 @given(
     keys=st.lists(st.tuples(st.sampled_from("abcdx"), st.integers(0, 4)), max_size=7),
     accounts=st.integers(0, 4),
@@ -296,7 +297,6 @@ def test_each_step_sees_what_the_steps_before_it_changed():
     assert world.runners == ["a", "b", "c", "new"]
     assert world.view.need(TALLY).limit == 300
     assert [payload.kind for _, payload in world.view.walk(QUEUE)] == ["rotation"]
-    assert world.view.get(AUTHORITY, "active") is not None
 
 
 def test_the_runners_that_vote_are_those_before_this_tally_takes_seats():

@@ -1,9 +1,10 @@
 """Clients that others wrote read the devnet's blocks and send to it: beem, and @hiveio/dhive where node is."""
 
 import json
-import logging
+import os
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,13 +17,14 @@ from processors.hive.keys import private_key_to_wif, public_key_to_text
 from tests.node.devnet.serving import Served, served
 from tests.node.devnet.world import World, custom_json, key, transfer
 
-JS = Path(__file__).parent / "js"
+HERE = Path(__file__).parent
+JS = HERE / "js"
 OLD = 5  # blocks that are there before
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def hive() -> Iterator[Served]:
-    world = World(start=int(time.time()) - 60)  # beem goes by the wall clock
+    world = World(start=int(time.time()) - 600)  # beem goes by the wall clock
     world.send([transfer(memo="there before"), custom_json("alice")], "alice active")
     while world.chain.head_number < OLD:
         world.chain.produce()
@@ -53,28 +55,23 @@ def wif(words: str) -> str:
     return private_key_to_wif(key(words)._secret)
 
 
-def test_beem(hive: Served, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    logging.getLogger("beem").setLevel(logging.ERROR)
-    from beem import Hive
-    from beem.account import Account
-    from beem.block import Block
-    from beem.blockchain import Blockchain
-
-    beem = Hive(node=[hive.url], keys=[wif("alice active")], num_retries=1, nobroadcast=False)
-    assert beem.get_network()["chain_id"] == CHAIN.chain_id.hex()
-    chain = Blockchain(blockchain_instance=beem)
-    assert [block["block_id"] for block in chain.blocks(start=1, stop=OLD)] == own_ids(hive)
-    assert Block(4, blockchain_instance=beem)["transactions"][0]["operations"][0]["type"] == "transfer_operation"
-    account = Account("alice", blockchain_instance=beem)
-    assert account["active"]["key_auths"][0][0] == public_key_to_text(key("alice active").public, "TST")
-    sent = [
-        beem.custom_json("beem", {"bee": "🐝"}, required_auths=["alice"]),
-        account.transfer("bob", 0.002, "TESTS", memo="von beem: é"),
-    ]
-    found = in_blocks(hive, [tx["trx_id"] for tx in sent])
+def ask(hive: Served, command: list[str], folder: Path, home: Path) -> None:
+    """Run a client; it reads the old blocks and sends two transactions that get into blocks."""
+    environment = {**os.environ, "HOME": str(home), "XDG_DATA_HOME": str(home)}
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=40, env=environment)
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout.splitlines()[-1])
+    assert answer["ids"] == own_ids(hive)  # of all clients the same
+    assert answer["chain_id"] == CHAIN.chain_id.hex()
+    assert answer["active"] == public_key_to_text(key("alice active").public, "TST")
+    assert "does not have sufficient funds" in answer["refused"]
+    found = in_blocks(hive, answer["sent"])
     assert json.loads(found["custom_json"]["json"]) == {"bee": "🐝"}
-    assert found["transfer"]["memo"] == "von beem: é" and found["transfer"]["amount"].amount == 2
+    assert found["transfer"]["memo"] == "from outside: é" and found["transfer"]["amount"].amount == 2
+
+
+def test_beem(hive: Served, tmp_path: Path) -> None:
+    ask(hive, [sys.executable, "beem_client.py", hive.url, wif("alice active"), str(OLD)], HERE, tmp_path)
 
 
 @pytest.fixture(scope="session")
@@ -90,14 +87,6 @@ def dhive() -> Path:
     return JS
 
 
-def test_dhive(hive: Served, dhive: Path) -> None:
-    command = ["node", "client.js", hive.url, CHAIN.chain_id.hex(), wif("alice active"), str(OLD)]
-    done = subprocess.run(command, cwd=dhive, capture_output=True, text=True, timeout=40)
-    assert done.returncode == 0, done.stderr
-    answer = json.loads(done.stdout)
-    assert answer["ids"] == own_ids(hive)
-    assert answer["active"] == answer["own"]
-    assert "does not have sufficient funds" in answer["refused"]
-    found = in_blocks(hive, answer["sent"])
-    assert json.loads(found["custom_json"]["json"]) == {"bee": "🐝"}
-    assert found["transfer"]["memo"] == "von dhive: é" and found["transfer"]["amount"].amount == 2
+def test_dhive(hive: Served, dhive: Path, tmp_path: Path) -> None:
+    chain_id = CHAIN.chain_id.hex()
+    ask(hive, ["node", "client.js", hive.url, chain_id, wif("alice active"), str(OLD)], dhive, tmp_path)

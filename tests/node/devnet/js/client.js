@@ -13,7 +13,7 @@ async function main([url, chainId, wif, count]) {
   const json = await client.broadcast.json(
     { required_auths: ['alice'], required_posting_auths: [], id: 'dhive', json: JSON.stringify({ bee: '🐝' }) }, key);
   const transfer = await client.broadcast.transfer(
-    { from: 'alice', to: 'bob', amount: '0.002 TESTS', memo: 'von dhive: é' }, key);
+    { from: 'alice', to: 'bob', amount: '0.002 TESTS', memo: 'from outside: é' }, key);
   let refused = '';
   try {
     await client.broadcast.transfer({ from: 'alice', to: 'bob', amount: '999999.000 TESTS', memo: '' }, key);
@@ -21,7 +21,7 @@ async function main([url, chainId, wif, count]) {
     refused = error.message;
   }
   const active = account.active.key_auths[0][0];
-  console.log(JSON.stringify({ ids, sent: [json.id, transfer.id], refused, active, own: key.createPublic('TST').toString() }));
+  console.log(JSON.stringify({ ids, sent: [json.id, transfer.id], refused, active, chain_id: client.chainId.toString('hex') }));
 }
 
 main(process.argv.slice(2)).then(() => process.exit(0), (error) => { console.error(error); process.exit(1); });
