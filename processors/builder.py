@@ -43,8 +43,7 @@ def build(ctx: Context) -> None:
     if not waiting or not _header_serves(ctx, header):
         return
     rotation = [entry for entry in waiting if entry[1].kind == "rotation"]
-    if rotation and _may_rotate(ctx):
-        _build_rotation(ctx, header, rotation[0][0])
+    if rotation and _may_rotate(ctx) and _build_rotation(ctx, header, rotation[0][0]):
         return
     others = [entry for entry in waiting if entry[1].kind != "rotation"]
     chosen = _choose(ctx, queue, others)
@@ -105,8 +104,8 @@ def _may_rotate(ctx: Context) -> bool:
     return len(recent) < OWNER_CHANGES_ALLOWED
 
 
-def _build_rotation(ctx: Context, header: Taken, number: int) -> None:
-    """The authority is computed now, not when the rotation was queued."""
+def _build_rotation(ctx: Context, header: Taken, number: int) -> bool:
+    """The authority is computed now, not when the rotation was queued; False if there is nothing to rotate any more."""
     wanted = list(wanted_keys(ctx))
     target = strict(wanted)
     roles = ["active"]
@@ -117,11 +116,12 @@ def _build_rotation(ctx: Context, header: Taken, number: int) -> None:
     same = all(ctx.view.need(AUTHORITY, role) == target for role in roles)
     if same or len(wanted) < ctx.params.min_signers:
         finish(ctx, number, Done("dropped", None, ctx.height, (), "same" if same else "too_few_signers"))
-        return
+        return False
     needs = ("owner", "active") if "owner" in roles else ("active",)
     operation = rotation_operation(ctx.genesis, target, tuple(roles))
     lifetime = ctx.params.rotation_lifetime
     _put_out(ctx, header, "rotation", [number], [operation], lifetime, needs)
+    return True
 
 
 def _choose(ctx: Context, queue: Waiting, waiting: Waiting) -> Waiting:

@@ -12,6 +12,7 @@ from processors.hive.errors import HiveDataError, SignatureError
 from processors.hive.keys import public_key_from_text
 from processors.registry import custom_json
 from processors.shapes import DOMAIN, FLAG, KEY_TEXT, hexadecimal, optional
+from processors.signatures import weigh_all
 from state.schema import KEY, NODE, RUNNER, KeyOwner, Member
 from state.view import View
 
@@ -60,7 +61,9 @@ def node_add(ctx: Context, account: str, body: dict[str, Any]) -> None:
         ),
         account,
     )
-    ctx.view.put(KEY, KeyOwner(account), key)
+    if ctx.view.get(KEY, key) is None:
+        ctx.view.put(KEY, KeyOwner(account), key)
+        weigh_all(ctx)
 
 
 @custom_json("node_delete", {})

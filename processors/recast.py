@@ -61,6 +61,4 @@ def _mark_silent_runners(ctx: Context, op: str, record: Record) -> None:
 
 def _refusal(ctx: Context, op: str) -> str:
     """The code of the first refusal, by account: the reason that the payloads keep."""
-    for _, refusal in ctx.view.walk(REFUSAL, op):
-        return f"refused:{refusal.why}"
-    return "refused"
+    return "refused:" + next(refusal.why for _, refusal in ctx.view.walk(REFUSAL, op))

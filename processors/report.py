@@ -11,6 +11,7 @@ from processors.hive.errors import SignatureError
 from processors.members import MAX_KEYS, keys_of
 from processors.registry import custom_json
 from processors.shapes import VER, hexadecimal, integer, nested
+from processors.signatures import weigh_all
 from state.codec import H
 from state.schema import HEADERS, KEY, NODE, REPORT, KeyOwner, Member, Report
 
@@ -59,7 +60,9 @@ def report(ctx: Context, account: str, body: dict[str, Any]) -> None:
         if ctx.view.get(KEY, key) is None and len(keys_of(ctx.view, account)) >= MAX_KEYS:
             raise Rejected("too_many_keys")
         member = replace(member, signing_key=key, next_key=None, count=0)
-        ctx.view.put(KEY, KeyOwner(account), key)
+        if ctx.view.get(KEY, key) is None:
+            ctx.view.put(KEY, KeyOwner(account), key)
+            weigh_all(ctx)
     ctx.view.put(NODE, replace(member, ver=body["ver"]), account)
     ctx.view.put(REPORT, Report(root, key, body["ver"]), account)
 

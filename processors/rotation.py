@@ -5,6 +5,7 @@ from msgspec.structs import replace
 from processors.authority import can_meet_owner, is_strict, signers, strict
 from processors.context import Context, enqueue, key_owner
 from processors.members import end_registration
+from processors.signatures import weigh_all
 from state.schema import AUTHORITY, NODE, QUEUE, RUNNER, TALLY, Authority, Payload, Report
 
 
@@ -75,3 +76,4 @@ def end_registrations(ctx: Context) -> None:
     for (account,), member in ctx.view.walk(NODE):
         if member.leaving and account not in still_signing:
             end_registration(ctx.view, str(account))
+            weigh_all(ctx)

@@ -102,6 +102,12 @@ def authority_changed(ctx: Context) -> None:
         evaluate(ctx, str(op), replace(record, needed=kept))
 
 
+def weigh_all(ctx: Context) -> None:
+    """Weigh every record anew: a key has come into other hands, so a refusal may weigh more or less."""
+    for (op,), record in ctx.view.walk(MS):
+        evaluate(ctx, str(op), record)
+
+
 def evaluate(ctx: Context, op: str, record: Record) -> None:
     """Count weights per authority needed: ready, collecting or refused (protocol section 7)."""
     signed = {key for (_, key), _ in ctx.view.walk(SIG, op)}

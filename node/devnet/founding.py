@@ -14,7 +14,7 @@ from node.signer.keys import SecretKey
 from processors.genesis import Genesis, genesis_hash, parse, pop_digest
 from processors.hive.chain import Chain
 from processors.hive.compounds import AUTHORITY
-from processors.hive.keys import public_key_to_text
+from processors.hive.keys import NULL_KEY, public_key_to_text
 from processors.hive.types import Authority
 
 CHAIN = Chain(sha256(b"waggle devnet").digest(), "TST", ("TESTS", "TBD", "VESTS"))
@@ -58,7 +58,9 @@ def new_chain(members: list[MemberKeys], founder: MemberKeys, *, rules: int = 28
         chain.add_account(Account(member.account, owner, own, own, member.account_key.public, rich, "initminer"))
     given = one_key(founder.signing_key.public)
     chain.add_account(Account(GROUP, given, given, given, founder.signing_key.public, rich, founder.account))
-    for name in (RECEIVER, "stranger", "initminer", "null"):
+    nobody = Authority(1, (), ())
+    chain.add_account(Account("null", nobody, nobody, nobody, NULL_KEY, (0, 0, 0), ""))
+    for name in (RECEIVER, "stranger", "initminer"):
         key = devnet_key(name).public
         chain.add_account(Account(name, one_key(key), one_key(key), one_key(key), key, rich, "initminer"))
     return chain

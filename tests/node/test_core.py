@@ -28,10 +28,11 @@ def new_group(folder: Path, members: int = 5, *, rules: int = 28, lag: int = 1, 
     """A founded group on virtual time, every member's node started; ``how``: parameters, payouts, policy, ..."""
     keys = [member_keys(number) for number in range(1, members + 1)]
     spares = [member_keys(number) for number in range(members + 1, members + 3)]
+    parameters = {**PARAMETERS, "hive_rules": rules, **how.get("parameters", {})}
     document = genesis_document(
         keys,
-        start_block=20,
-        parameters={**PARAMETERS, "hive_rules": rules, **how.get("parameters", {})},
+        start_block=parameters["round_length"],
+        parameters=parameters,
         payouts=how.get("payouts", [PAYOUT]),
         collateral=how.get("collateral"),
     )
@@ -63,7 +64,7 @@ def run_to_founded(group: VirtualGroup) -> None:
     """Until the group holds its account."""
     state = any_state(group)
     everybody = len(group.genesis.runners)
-    group.run_until(lambda: state.height > 0 and len(state.need(AUTHORITY, "active").keys) == everybody, 100)
+    group.run_until(lambda: state.height > 0 and len(state.need(AUTHORITY, "active").keys) == everybody, 300)
 
 
 def view_of(group: VirtualGroup, **fields) -> ChainView:

@@ -152,6 +152,15 @@ def test_a_member_has_64_keys_at_most_present_and_former(had, allowed):
     assert MAX_KEYS == 64
 
 
+def test_with_64_keys_a_member_may_go_back_to_one_that_it_had():
+    world = World()
+    world.member("alice", former=["alice before"])
+    for number in range(MAX_KEYS - 2):
+        world.view.put(KEY, KeyOwner("alice"), number.to_bytes(33, "big"))
+    add(world, "alice", "alice before")
+    assert world.view.need(NODE, "alice").signing_key == key("alice before")
+
+
 def test_keys_of_others_are_not_counted():
     world = World()
     world.member("alice")
