@@ -11,7 +11,8 @@ import click
 from rich.console import Console
 
 from node.devnet.display import watcher
-from node.devnet.scenarios import SCENARIOS, run_scenario
+from node.devnet.running import run_scenario
+from node.devnet.scenarios import SCENARIOS
 
 
 @click.command()

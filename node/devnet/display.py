@@ -11,7 +11,7 @@ from rich.table import Table
 
 from node.devnet.cluster import Cluster
 from node.devnet.founding import GROUP
-from node.devnet.scenarios import chain_authority, holds_wanted
+from node.devnet.watching import chain_authority, holds_wanted
 from processors.recast import due_accounts
 from state.schema import HEADERS, NODE, REPORT, ROUND, RUNNER, TALLY
 

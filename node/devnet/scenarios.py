@@ -1,44 +1,18 @@
 """What a devnet is put through. Each scenario passes only if the chain itself shows it."""
 
-import asyncio
 import json
-import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from pathlib import Path
+from collections.abc import Awaitable, Callable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from node.devnet.cluster import Cluster
-from node.devnet.founding import GROUP, RECEIVER, MemberKeys
+from node.devnet.founding import MemberKeys
 from node.devnet.rpc import RpcError
-from processors.genesis import ROLES, pop_digest
+from node.devnet.watching import ScenarioFailedError, chain_authority, holds_wanted, payments, until
+from processors.genesis import pop_digest
 from processors.hive.keys import public_key_to_text
 from processors.hive.transaction import Transaction
-from state.schema import MS, NODE, SIG, Authority
-
-MEMO = "standing payout of the devnet"
-PAYOUT = {"to": RECEIVER, "amount": 1_234, "asset": "HIVE", "every": 40, "memo": MEMO}
-
-#: Small parameters, so that a round is 20 blocks. Protocol defaults stay as they are.
-PARAMETERS: dict[str, Any] = {
-    "round_length": 20,
-    "report_at": 10,
-    "recast_every": 10,
-    "header_lifetime": 900,
-    "header_min_left": 60,
-    "rotation_lifetime": 600,
-    "payload_lifetime": 600,
-    "absent_rounds": 3,
-    "seat_rounds": 1,
-    "ripe_rounds": 3,
-    "rotation_patience": 6,
-    "history": 4_000,
-}
-_DEADLINE = 180  # seconds of wall time for one wait, so that nothing hangs
-
-
-class ScenarioFailedError(Exception):
-    """The chain does not show what the scenario promises; the message says what it shows."""
+from state.schema import MS, SIG
 
 
 class Scenario(NamedTuple):
@@ -47,43 +21,6 @@ class Scenario(NamedTuple):
     run: Callable[[Cluster], Awaitable[dict[str, Any]]]
     parameters: Mapping[str, Any] = MappingProxyType({})
     spares: tuple[int, ...] = ()  # collateral of each member that joins later
-
-
-async def until(cluster: Cluster, what: str, condition: Callable[[], bool], rounds: int) -> None:
-    """Wait for ``condition`` after some block, at most ``rounds`` rounds."""
-    limit = cluster.observer.height + rounds * PARAMETERS["round_length"]
-    deadline = time.monotonic() + _DEADLINE
-    while not condition():
-        if cluster.died():
-            raise ScenarioFailedError(
-                f"these nodes ended by themselves: {', '.join(cluster.died())}; see their node.log"
-            )
-        if cluster.observer.height > limit or time.monotonic() > deadline:
-            raise ScenarioFailedError(f"not within {rounds} rounds, at height {cluster.observer.height}: {what}")
-        await asyncio.sleep(cluster.interval / 2)
-
-
-def chain_authority(cluster: Cluster, role: str) -> Authority:
-    """An authority of the group account as the chain has it."""
-    found = getattr(cluster.chain.ledger.accounts[GROUP], role)
-    return Authority(found.weight_threshold, found.key_auths, found.account_auths)
-
-
-def holds_wanted(cluster: Cluster) -> bool:
-    """Whether owner, active and posting on the chain are what the runners' ripe keys make."""
-    wanted = cluster.observer.wanted()
-    return bool(wanted.keys) and all(chain_authority(cluster, role) == wanted for role in ROLES)
-
-
-def payments(cluster: Cluster) -> list[str]:
-    """Ids of the transactions on chain that paid the receiver, oldest first."""
-    return [
-        entry.txid.hex()
-        for block in cluster.chain.blocks
-        for entry in block.transactions
-        for operation in entry.tx.operations
-        if operation.name == "transfer" and operation.value["to"] == RECEIVER and operation.value["memo"] == MEMO
-    ]
 
 
 async def founded(cluster: Cluster, rounds: int = 12) -> None:
@@ -181,22 +118,9 @@ def payout_out(cluster: Cluster) -> str | None:
 async def leader_dies_scenario(cluster: Cluster) -> dict[str, Any]:
     """The leader dies with the threshold one short; the recast brings the transaction through."""
     await founded(cluster)
-    gate = _Gate(cluster)
     observer = cluster.observer
-    chosen: dict[str, Any] = {}
-
-    def choose() -> None:
-        """At the very block that builds a payout: only its leader and one more may sign for now."""
-        op = payout_out(cluster)
-        if op is not None and not chosen:
-            chosen.update(op=op, leader=observer.leader(op))
-            gate.closed.add(op)
-            others = [account for account in observer.runners() if account != chosen["leader"]]
-            gate.open_to |= {chosen["leader"], *others[: chain_authority(cluster, "active").threshold - 2]}
-
-    observer.listeners.append(choose)
-    await until(cluster, "a payout that is out", lambda: bool(chosen), 8)
-    op, leader = chosen["op"], chosen["leader"]
+    gate = _Gate(cluster)
+    op, leader = await _payout_for_two(cluster, gate)
     leader_key = next(member.signing_key.public for member in cluster.members if member.account == leader)
     threshold = chain_authority(cluster, "active").threshold
 
@@ -208,26 +132,38 @@ async def leader_dies_scenario(cluster: Cluster) -> dict[str, Any]:
     cluster.server.refused_clients.add(leader)
     await cluster.kill_node(leader)
     gate.closed.clear()
-    ready = [0]
-
-    def note_ready() -> None:
-        record = observer.state.get(MS, op)
-        ready[0] = record.ready_at if record is not None and record.ready_at else ready[0]
-
-    observer.listeners.append(note_ready)
     await until(cluster, "its confirmation", lambda: any(e.op == op for e in observer.confirmed("payout")), 8)
-    confirmed = next(e.done.height for e in observer.confirmed("payout") if e.op == op)
-    every = cluster.genesis.params.recast_every
-    if confirmed < ready[0] + every:
-        raise ScenarioFailedError(f"confirmed at {confirmed}, ready at {ready[0]}: that was no recast")
-    txid = next(e.done.txid for e in observer.confirmed("payout") if e.op == op) or b""
-    senders = [b["client"] for b in cluster.broadcasts() if b["txid"] == txid.hex()]
+    ended = next(e for e in observer.confirmed("payout") if e.op == op)
+    if ended.done.height < ended.ready_at + cluster.genesis.params.recast_every:
+        raise ScenarioFailedError(f"confirmed at {ended.done.height}, ready at {ended.ready_at}: that was no recast")
+    txid = ended.done.txid or b""
+    senders = [sent["client"] for sent in cluster.broadcasts() if sent["txid"] == txid.hex()]
     if not senders or leader in senders:
         raise ScenarioFailedError(f"broadcast by {senders}, the leader was {leader}")
     cluster.server.refused_clients.discard(leader)
     await cluster.start_node(leader)
     await until(cluster, "the leader's root after its restart", lambda: _caught_up(cluster, leader), 12)
-    return {"leader": leader, "ready_at": ready[0], "confirmed_at": confirmed, "sent_by": senders}
+    return {"leader": leader, "ready_at": ended.ready_at, "confirmed_at": ended.done.height, "sent_by": senders}
+
+
+async def _payout_for_two(cluster: Cluster, gate: _Gate) -> tuple[str, str]:
+    """(a payout that is out, its leader), at the very block that builds it: only the leader and as many others as keep
+    it one short of the threshold may sign for now."""
+    observer = cluster.observer
+    chosen: list[tuple[str, str]] = []
+
+    def choose() -> None:
+        op = payout_out(cluster)
+        if op is not None and not chosen:
+            leader = observer.leader(op)
+            chosen.append((op, leader))
+            gate.closed.add(op)
+            others = [account for account in observer.runners() if account != leader]
+            gate.open_to |= {leader, *others[: chain_authority(cluster, "active").threshold - 2]}
+
+    observer.listeners.append(choose)
+    await until(cluster, "a payout that is out", lambda: bool(chosen), 8)
+    return chosen[0]
 
 
 def _caught_up(cluster: Cluster, account: str) -> bool:
@@ -278,100 +214,3 @@ SCENARIOS: dict[str, Scenario] = {
     "absent": Scenario(absent_scenario),
     "expire": Scenario(expire_scenario, parameters={"payload_lifetime": 75}),
 }
-
-
-async def run_scenario(
-    name: str,
-    folder: Path,
-    *,
-    nodes: int,
-    interval: float,
-    lag: int,
-    rounds: int,
-    watch: Callable[[Cluster], Coroutine[Any, Any, None]],
-) -> dict[str, Any]:
-    """Run one scenario in ``folder`` and return its summary (ok, facts, and what the chain shows)."""
-    scenario = SCENARIOS[name]
-    cluster = Cluster(folder, nodes, interval=interval, lag=lag, spares=len(scenario.spares))
-    collateral = {member.account: amount for member, amount in zip(cluster.spares, scenario.spares, strict=True)}
-    begun = time.monotonic()
-    failure = ""
-    facts: dict[str, Any] = {}
-    watching = asyncio.create_task(watch(cluster))
-    try:
-        await cluster.start({**PARAMETERS, **scenario.parameters}, payouts=[PAYOUT], collateral=collateral)
-        facts = await scenario.run(cluster)
-        done = cluster.observer.rounds_agreed + cluster.observer.rounds_open
-        await until(cluster, f"{rounds} rounds", lambda: _rounds(cluster) >= rounds, max(1, rounds - done + 2))
-        await _same_roots(cluster)
-    except ScenarioFailedError as error:
-        failure = str(error)
-    finally:
-        watching.cancel()
-        await cluster.stop()
-    return summary(name, cluster, facts, failure, time.monotonic() - begun)
-
-
-def _rounds(cluster: Cluster) -> int:
-    return cluster.observer.rounds_agreed + cluster.observer.rounds_open
-
-
-async def _same_roots(cluster: Cluster) -> None:
-    """Every live node must log the replica's root at a round that begins after now."""
-    length = cluster.genesis.params.round_length
-    height = (cluster.observer.height // length + 1) * length
-
-    def equal() -> bool:
-        own = cluster.observer.state.root(height)
-        roots = cluster.roots()
-        return own is not None and all(roots[account].get(height) == own.hex() for account in cluster.running)
-
-    await until(cluster, f"equal roots of all live nodes at {height}", equal, 4)
-
-
-def summary(name: str, cluster: Cluster, facts: dict[str, Any], failure: str, seconds: float) -> dict[str, Any]:
-    """What happened, as the chain and the replica show it."""
-    observer = cluster.observer
-    prefix = cluster.genesis.chain.address_prefix
-
-    def ends(kind: str) -> list[dict[str, Any]]:
-        return [
-            {
-                "payload": e.payload,
-                "op": e.op,
-                "txid": e.done.txid.hex() if e.done.txid else None,
-                "queued": e.queued,
-                "confirmed": e.done.height,
-                "blocks": e.done.height - e.queued,
-            }
-            for e in observer.confirmed(kind)
-        ]
-
-    def shown(role: str) -> dict[str, Any]:
-        authority = chain_authority(cluster, role)
-        return {
-            "weight_threshold": authority.threshold,
-            "key_auths": [[public_key_to_text(key, prefix), weight] for key, weight in authority.keys],
-            "account_auths": [list(pair) for pair in authority.accounts],
-        }
-
-    roots = cluster.roots()
-    return {
-        "scenario": name,
-        "ok": not failure,
-        "failure": failure,
-        "seconds": round(seconds, 1),
-        "height": observer.height,
-        "rounds_agreed": observer.rounds_agreed,
-        "rounds_open": observer.rounds_open,
-        "rotations": ends("rotation"),
-        "payouts": ends("payout"),
-        "facts": facts,
-        "group": GROUP,
-        "authority": {role: shown(role) for role in ROLES},
-        "members": [str(account) for (account,), _ in observer.state.walk(NODE)] if observer.height else [],
-        "roots": {
-            account: {"height": max(found), "root": found[max(found)]} for account, found in roots.items() if found
-        },
-        "data": str(cluster.folder),
-    }

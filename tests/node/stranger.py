@@ -69,10 +69,8 @@ def operation(raw, symbols):
         return out + text(value["id"]) + text(value["json"])
     if kind == "transfer_operation":
         amount = value["amount"]
-        symbol = {"TESTS": "STEEM", "TBD": "SBD"}  # only a chain of real tokens keeps their old names
         name = symbols[SYMBOLS[amount["nai"]]]
-        name = {"HIVE": "STEEM", "HBD": "SBD"}.get(name, name)
-        assert symbol
+        name = {"HIVE": "STEEM", "HBD": "SBD"}.get(name, name)  # real tokens keep their old names in the old pack
         packed = (
             int(amount["amount"]).to_bytes(8, "little") + bytes([amount["precision"]]) + name.encode().ljust(7, b"\0")
         )
@@ -117,7 +115,7 @@ def check_block(block, number, previous, symbols):
     assert merkle_root(leaves).hex() == block["transaction_merkle_root"], f"block {number}: the transactions are others"
     header = bytes.fromhex(previous) + seconds(block["timestamp"]).to_bytes(4, "little") + text(block["witness"])
     header += bytes.fromhex(block["transaction_merkle_root"]) + b"\0" + bytes.fromhex(block["witness_signature"])
-    return (number.to_bytes(4, "big") + sha224(header).digest()[4:]).hex()
+    return (number.to_bytes(4, "big") + sha224(header).digest()[4:20]).hex()
 
 
 def is_met(given, keys):

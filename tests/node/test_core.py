@@ -11,7 +11,7 @@ from node.agent import MAX_BROADCASTS_A_BLOCK, MAX_JSONS_A_BLOCK
 from node.core import AGAIN_AFTER, JSON_LIFETIME, LIVE_WITHIN, ChainView, NodeCore
 from node.devnet.founding import MemberKeys, found, genesis_document, member_keys, new_chain
 from node.devnet.group import VirtualGroup
-from node.devnet.scenarios import PARAMETERS, PAYOUT
+from node.devnet.watching import PARAMETERS, PAYOUT
 from node.errors import JournalError
 from node.outbox import Outbox
 from node.signer.journal import Journal

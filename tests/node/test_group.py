@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from node.devnet.founding import CHAIN, GROUP, member_keys
-from node.devnet.scenarios import PARAMETERS, PAYOUT
+from node.devnet.watching import PARAMETERS, PAYOUT
 from processors.authority import strict
 from processors.genesis import pop_digest
 from processors.hive.block import reference_prefix
