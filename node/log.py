@@ -18,6 +18,9 @@ _LEVEL_OF = {
     "api_error": "warning",
     "one_operator": "warning",
     "stopped": "warning",
+    "not_member": "warning",
+    "key_missing": "warning",
+    "founder_only": "warning",
 }
 
 Log = Callable[[str, dict[str, object]], None]

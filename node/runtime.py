@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import json
 import tomllib
 from importlib.metadata import version
 from pathlib import Path
@@ -29,7 +28,7 @@ from processors.hive.errors import HiveDataError
 from processors.hive.keys import public_key_to_text
 from processors.hive.transaction import show_transaction
 from state.schema import AUTHORITY as AUTHORITIES
-from state.schema import Authority
+from state.schema import NODE, Authority
 from state.state import State
 from state.store import LevelStore
 
@@ -180,7 +179,20 @@ class Runtime:
                 return self._authority_differs(role, view)
         self._authority_checked = True
         self._log("live", {"height": self.core.state.height, "groups_own": is_groups_own(self.core.state)})
+        self._tell_what_is_missing()
         return True
+
+    def _tell_what_is_missing(self) -> None:
+        """A node that can do nothing says so, and what would help."""
+        me = self.core.me
+        member = self.core.state.get(NODE, me.account)
+        if member is None:
+            self._log("not_member", {"account": me.account, "remedy": "register it with a node_add of its own"})
+        elif not {member.signing_key, member.next_key} & set(me.keys):
+            wanted = public_key_to_text(member.signing_key, self.core.genesis.chain.address_prefix)
+            self._log(
+                "key_missing", {"registered": wanted, "remedy": "put that key into keys.signing, or node_add anew"}
+            )
 
     def _authority_differs(self, role: str, view: ChainView) -> bool:
         """A change may be on its way in blocks that are not irreversible yet: look again at later blocks."""
@@ -243,4 +255,4 @@ async def run_node(config: Config, log: Log, stop: asyncio.Event) -> None:
         raise
     finally:
         core.state.close()
-    log("stop", {"height": core.state.height, "outcome": json.dumps("clean")})
+    log("stop", {"height": core.state.height, "outcome": "clean"})
