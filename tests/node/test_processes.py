@@ -82,6 +82,7 @@ def test_a_scenario_and_a_stranger_who_checks_it(tmp_path, name):
     for role, held in found["authority"].items():
         assert held == summary["authority"][role]
     assert len(found["authority"]["active"]["key_auths"]) == 5
+    assert found["surplus"] == [], "no signature that was not needed"
     assert set(found["ops"]) >= {end["op"] for end in summary["rotations"] + summary["payouts"]}
     for member in ("runner01", "runner05"):
         text = (tmp_path / member / "node.log").read_text()
@@ -143,7 +144,7 @@ def test_stopped_killed_and_started_again(tmp_path):
         assert await asyncio.wait_for(process.wait(), 10) == 0
         assert time.monotonic() - begun < STOP_WITHIN
         last = events(tmp_path, account)[-1]
-        assert (last["event"], last["outcome"]) == ("stop", '"clean"')
+        assert (last["event"], last["outcome"]) == ("stop", "clean")
         LevelStore(tmp_path / account / "data/state", create=False).close()  # nobody holds it, nothing is damaged
 
     async def kill_in_pieces(cluster):
