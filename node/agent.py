@@ -74,7 +74,7 @@ class BroadcastTransaction(msgspec.Struct, frozen=True, tag=True):
     @property
     def content(self) -> str:
         """What makes two wishes the same."""
-        return f"broadcast:{self.op}"
+        return f"broadcast:{self.op}:{self.ready_at}"  # ready again is another wish
 
 
 Action = SendReport | SignTransaction | BroadcastTransaction
@@ -123,6 +123,15 @@ def differs_from_agreed(state: State, params: Params) -> int | None:
     return start if own is not None and own != found.root else None
 
 
+def first_difference(state: State, params: Params) -> int | None:
+    """The first round, of those kept, that agreed on a root which is not this node's: a restart forgets nothing."""
+    for (start,), found in state.walk(ROUND):
+        own = state.root(int(start)) if found.root is not None else None
+        if own is not None and own != found.root:
+            return int(start)
+    return differs_from_agreed(state, params)
+
+
 def _is_due(action: Action, memory: Memory, height: int) -> bool:
     sent = memory.sent.get(action.content)
     return sent is None or height - sent >= memory.again_after
@@ -138,7 +147,12 @@ def _report(state: State, params: Params, me: Me) -> list[SendReport]:
     if state.get(REPORT, me.account) is not None:
         return []
     member = state.need(NODE, me.account)
-    for key in (member.next_key, member.signing_key):
+    next_key = member.next_key
+    if next_key is not None:
+        owner = state.get(KEY, next_key)
+        if owner is not None and owner.account != me.account:
+            next_key = None  # another member has it by now: a report signed with it would be rejected
+    for key in (next_key, member.signing_key):
         if key is not None and key in me.keys:
             return [SendReport(start, root, asked, key)]
     return []

@@ -69,7 +69,9 @@ def _problems(document: dict[str, Any]) -> list[str]:
                 wrong.append(f"{section}.{key}: no such key; known are {', '.join(keys)}")
             elif isinstance(value, bool) != (keys[key] is bool) or not isinstance(value, keys[key]):
                 wrong.append(f"{section}.{key}: {value!r} has the wrong type")
-    return wrong or _wrong_values(document)
+    if not wrong or all("no such" in line for line in wrong):
+        wrong += _wrong_values(document)
+    return wrong
 
 
 def _wrong_values(document: dict[str, Any]) -> list[str]:

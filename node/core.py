@@ -19,6 +19,7 @@ from node.agent import (
     SignTransaction,
     chosen_signatures,
     differs_from_agreed,
+    first_difference,
     wanted,
 )
 from node.outbox import Outbox
@@ -81,7 +82,7 @@ class NodeCore:
         self._log = log
         self._told: dict[str, str] = {}
         #: H of the round in which the group agreed on another root than ours: then this node signs nothing.
-        self.halted_at: int | None = None
+        self.halted_at: int | None = first_difference(state, genesis.params) if state.height >= 0 else None
 
     def apply(self, block: Block, *, flush: bool = True) -> None:
         """Apply the next block of the feed. Raises EngineError and StateError: the node stops."""
@@ -180,9 +181,7 @@ class NodeCore:
             kind, _, rest = content.partition(":")
             if kind == "report":
                 return int(rest) < start
-            if kind == "sign":
-                rest = rest.rpartition(":")[0]
-            return rest not in ops
+            return rest.rpartition(":")[0] not in ops
 
         self._outbox.forget(is_gone)
         self._told = {op: why for op, why in self._told.items() if op in ops}

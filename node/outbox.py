@@ -44,7 +44,7 @@ class Outbox:
         try:
             found = json.loads(self._path.read_text())
             return {str(content): int(height) for content, height in list(found.items())[-MAX_ENTRIES:]}
-        except (ValueError, TypeError, AttributeError):
+        except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
             return {}  # torn by a crash: the doubles it would have spared are harmless
 
     def _save(self) -> None:

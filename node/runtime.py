@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import tomllib
+from collections.abc import Coroutine
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -99,7 +100,8 @@ class Runtime:
         """Until ``stop``. Raises FeedError, EngineError, StateError, JournalError: the node must not go on."""
         while not stop.is_set():
             try:
-                await self.turn(stop)
+                if not await _unless_stopped(self.turn(stop), stop):
+                    break
             except ApiError as error:
                 self._log("api_error", {"error": str(error)})
             with contextlib.suppress(TimeoutError):
@@ -242,6 +244,20 @@ class Runtime:
             self.core.sent(outgoing)
             self._log("sent", {"content": outgoing.content})
             return
+
+
+async def _unless_stopped(work: Coroutine[Any, Any, None], stop: asyncio.Event) -> bool:
+    """Await ``work`` unless ``stop`` comes first: a silent server must not hold up the end. False = stopped."""
+    task, stopping = asyncio.create_task(work), asyncio.create_task(stop.wait())
+    await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if not task.done():
+        task.cancel()  # lands at a call to a server; blocks are applied between such calls, whole
+        with contextlib.suppress(asyncio.CancelledError, ApiError):
+            await task
+        return False
+    task.result()
+    return True
 
 
 async def run_node(config: Config, log: Log, stop: asyncio.Event) -> None:

@@ -10,6 +10,10 @@ from node.errors import ConfigError
 from node.genesis_text import template
 from node.runtime import load_genesis
 from processors.genesis import genesis_hash
+from processors.hive.errors import HiveDataError
+from processors.hive.keys import public_key_from_text
+from processors.hive.names import is_account_name
+from processors.params import Params
 
 _PATH = click.Path(path_type=Path)
 
@@ -34,7 +38,19 @@ def new(path: Path, group: str, start_block: int, founder: str, founder_key: str
     """
     if path.exists():
         raise ConfigError(f"{path} exists: name a new file")
-    path.write_text(template(group, start_block, founder, founder_key, testnet=testnet))
+    wrong = [f"{name!r} is no Hive account name" for name in (group, founder) if not is_account_name(name)]
+    if start_block <= 0 or start_block % Params().round_length:
+        wrong.append(f"--start-block: a positive multiple of round_length {Params().round_length}")
+    try:
+        public_key_from_text(founder_key, "TST" if testnet else "STM")
+    except HiveDataError as error:
+        wrong.append(f"--founder-key: {error}")
+    if wrong:
+        raise ConfigError("; ".join(wrong))
+    try:
+        path.write_text(template(group, start_block, founder, founder_key, testnet=testnet))
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from error
     click.echo(f"{path}: fill in the runners and their collateral, then: waggle keys pop, waggle genesis check {path}")
 
 

@@ -116,7 +116,9 @@ class VirtualGroup:
                 return
         self.nodes[account].sent(item)
         if item.content.startswith("broadcast:"):
-            self.broadcasts.append((self.chain.head_number, account, item.content.removeprefix("broadcast:")))
+            self.broadcasts.append(
+                (self.chain.head_number, account, item.content.removeprefix("broadcast:").rpartition(":")[0])
+            )
 
     def _denied(self, txid: bytes) -> bool:
         return self.chain.status(txid)[0] == "unknown"

@@ -30,6 +30,7 @@ class Journal:
         self._path = path
         self._genesis = genesis_hash.hex()
         self._entries: dict[int, dict[str, Entry]] = {}
+        self._broken = False
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._load()
@@ -61,8 +62,12 @@ class Journal:
         if not fresh:
             return
         lines = "".join(json.dumps([self._genesis, e.payload, e.txid, e.expiration, e.op]) + "\n" for e in fresh)
+        if self._broken:
+            raise JournalError(f"{self._path}: an earlier write failed: restart the node once the disk is well")
         try:
+            self._broken = True  # a line may be half written
             self._append(lines.encode())
+            self._broken = False
         except OSError as error:
             raise JournalError(f"{self._path}: {error}: nothing is signed") from error
         for entry in fresh:
@@ -91,7 +96,7 @@ class Journal:
             try:
                 genesis, payload, txid, expiration, op = json.loads(line)
                 entry = Entry(int(payload), str(txid), int(expiration), str(op))
-            except (ValueError, TypeError) as error:
+            except (ValueError, TypeError, OverflowError, RecursionError) as error:
                 raise JournalError(
                     f"{self._path}, line {number} is damaged: restore the journal from a backup that is not older, or "
                     f"wait one header_lifetime and start a new one"

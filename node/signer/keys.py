@@ -47,6 +47,9 @@ def load_keys(path: Path) -> list[SecretKey]:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
     except OSError as error:
         raise KeyFileError(f"{path}: {error.strerror}: write the WIF into that file, mode 0600") from None
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise KeyFileError(f"{path} is no file: name the file that holds the WIF")
     with os.fdopen(handle, "rb") as file:
         mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
         if mode & 0o077:
@@ -59,7 +62,7 @@ def load_keys(path: Path) -> list[SecretKey]:
             continue
         try:
             found.append(SecretKey(private_key_from_wif(text)))
-        except HiveDataError:
+        except (HiveDataError, ValueError):  # ValueError: a number that is no private key
             raise KeyFileError(f"{path}, line {number} is no private key in WIF form") from None
     if not found:
         raise KeyFileError(f"{path} holds no key: write the WIF into it, one a line")
@@ -68,11 +71,13 @@ def load_keys(path: Path) -> list[SecretKey]:
 
 def write_key(path: Path, key: SecretKey) -> None:
     """Write a key to a new file of mode 0600. Raises KeyFileError if the file exists."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
-        raise KeyFileError(f"{path} exists: a key is never overwritten") from None
+        raise KeyFileError(f"{path} exists, or a folder on its way is a file: a key is never overwritten") from None
+    except OSError as error:
+        raise KeyFileError(f"{path}: {error.strerror}: name a place where this user may write") from None
     with os.fdopen(handle, "w") as file:
         file.write(private_key_to_wif(key._secret) + "\n")
         file.flush()

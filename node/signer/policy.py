@@ -12,7 +12,13 @@ from processors.builder import group_transaction, operation_id, rotation_operati
 from processors.genesis import Genesis
 from processors.hive.errors import HiveDataError
 from processors.hive.operations import Operation
-from processors.hive.transaction import Transaction, pack_transaction, unpack_transaction
+from processors.hive.transaction import (
+    Transaction,
+    pack_transaction,
+    signing_digest,
+    transaction_id,
+    unpack_transaction,
+)
 from processors.hive.types import Authority as HiveAuthority
 from state.schema import HEAD, KEY, NODE, QUEUE, STANDING, Authority, Payload, Record, Taken
 from state.state import State
@@ -57,6 +63,8 @@ def judge(
     tx, packed = rebuild(genesis, op, record, known)
     if packed != record.tx:
         return Verdict("refuse", "rebuilt_differently", f"built here: {packed.hex()} in the record: {record.tx.hex()}")
+    if (transaction_id(packed), signing_digest(packed, genesis.chain)) != (record.txid, record.digest):
+        return Verdict("refuse", "rebuilt_differently", f"id {record.txid.hex()} is not that of {packed.hex()}")
     verdict = _allowed(state, policy, record, known, tx.operations)
     if verdict is not SIGN:
         return verdict
@@ -137,8 +145,8 @@ def _allowed(
 def _rotation_allowed(state: State, policy: Policy, operation: Operation) -> Verdict:
     if "rotation" not in policy.allow:
         return Verdict("refuse", "not_allowed", "policy.allow has no rotation")
-    given = next(operation.value[role] for role in ("active", "owner", "posting") if operation.value[role] is not None)
-    if not is_strict(Authority(given.weight_threshold, given.key_auths, given.account_auths)):
+    given = operation.value["active"]
+    if given is None or not is_strict(Authority(given.weight_threshold, given.key_auths, given.account_auths)):
         return Verdict("refuse", "not_strict", "the authority has not the shape of protocol section 4")
     for key, _ in given.key_auths:
         owner = state.get(KEY, key)

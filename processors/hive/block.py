@@ -191,7 +191,7 @@ def read_block(raw: bytes | dict[str, Any], chain: Chain) -> Block:
 
     Raises HiveDataError, and UnprovenBlockError if the server's own block_id is not the hash of the header.
     """
-    if isinstance(raw, dict):
+    if not isinstance(raw, bytes):
         envelope = _envelope_of(raw)
     else:
         try:
@@ -204,7 +204,7 @@ def read_block(raw: bytes | dict[str, Any], chain: Chain) -> Block:
         signature = bytes.fromhex(envelope.witness_signature)
     except ValueError as error:
         raise HiveDataError("ids, roots and signatures of a block are hex") from error
-    if len(previous) != 20 or len(root) != 20 or len(signature) != 65 or len(envelope.witness.encode()) > 16:
+    if len(previous) != 20 or len(root) != 20 or len(signature) != 65 or not _is_witness(envelope.witness):
         raise HiveDataError("a block's id and root have 20 bytes, its signature 65, its witness is an account")
     header = Header(
         previous,
@@ -220,6 +220,10 @@ def read_block(raw: bytes | dict[str, Any], chain: Chain) -> Block:
             f"block {block.number}: the header hashes to {block.id.hex()}, the server says {envelope.block_id[:40]}"
         )
     return block
+
+
+def _is_witness(name: str) -> bool:
+    return name.isascii() and len(name) <= 16
 
 
 def _envelope_of(raw: Any) -> _Envelope:

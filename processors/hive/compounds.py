@@ -152,16 +152,13 @@ class StaticVariant(Type):
 
     def parse(self, x: Any, chain: Chain) -> Variant:
         if type(x) is dict and x.keys() == {"type", "value"}:
-            which = self._index.get(x["type"])
-            if which is None:  # hived takes the index as the type too
-                which = x["type"] if type(x["type"]) is int else -1
-            inner = x["value"]
+            which, inner = x["type"], x["value"]
         elif type(x) is list and len(x) == 2:
             which, inner = x
-            if type(which) is str:
-                which = self._index.get(which, -1)
         else:
             raise HiveDataError(f"not a variant: {str(x)[:60]}")
+        if type(which) is str:  # hived takes index and name in either form
+            which = self._index.get(which, -1)
         if type(which) is not int or not 0 <= which < len(self._alternatives):
             raise HiveDataError(f"no such alternative: {str(x)[:60]}")
         kind = self._alternatives[which][1]

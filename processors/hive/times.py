@@ -2,6 +2,7 @@
 
 import re
 from functools import lru_cache
+from typing import Any
 
 from processors.hive.errors import HiveDataError
 
@@ -23,12 +24,18 @@ def _month_days(year: int, month: int) -> int:
     return 29 if month == 2 and _is_leap(year) else _MONTH_DAYS[month - 1]
 
 
-@lru_cache(maxsize=4096)
-def time_from_text(text: str) -> int:
+def time_from_text(text: Any) -> int:
     """Seconds since 1970 of a timestamp; HiveDataError for what is none or does not fit 32 bits."""
-    match = _TEXT.fullmatch(text) if type(text) is str else None
-    if match is None:
+    if type(text) is not str or len(text) != 19:
         raise HiveDataError(f"not a timestamp: {str(text)[:40]!r}")
+    return _seconds(text)
+
+
+@lru_cache(maxsize=4096)
+def _seconds(text: str) -> int:
+    match = _TEXT.fullmatch(text)
+    if match is None:
+        raise HiveDataError(f"not a timestamp: {text!r}")
     year, month, day, hour, minute, second = map(int, match.groups())
     if not (1 <= month <= 12 and 1 <= day <= _month_days(year, month) and hour < 24 and minute < 60 and second < 60):
         raise HiveDataError(f"not a timestamp: {text}")

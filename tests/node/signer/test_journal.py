@@ -139,15 +139,36 @@ def test_a_journal_that_cannot_be_opened_is_no_empty_journal(path):
 
 
 @pytest.mark.parametrize("call", ["write", "fsync"])
-def test_when_the_disk_fails_it_raises_and_remembers_nothing(path, monkeypatch, call):
+def test_when_the_disk_fails_it_raises_and_writes_no_more(path, monkeypatch, call):
     journal = opened(path)
     monkeypatch.setattr(os, call, failing)
     with pytest.raises(JournalError, match=r"No space left.*nothing is signed"):
         journal.write((4,), FIRST, LATER, "1050:7:9")
     assert journal.entries(4) == []
     monkeypatch.undo()
-    journal.write((4,), FIRST, LATER, "1050:7:9")
+    with pytest.raises(JournalError, match="restart the node"):  # half a line may stand there
+        journal.write((4,), FIRST, LATER, "1050:7:9")
+    again = opened(path)
+    again.write((4,), FIRST, LATER, "1050:7:9")
     assert txids(opened(path).entries(4)) == [FIRST.hex()]
+
+
+def test_a_half_written_line_is_dropped_when_the_node_starts_again(path, monkeypatch):
+    journal = opened(path)
+    write = os.write
+
+    def half(handle, data):
+        monkeypatch.setattr(os, "write", failing)
+        return write(handle, data[:10])
+
+    monkeypatch.setattr(os, "write", half)
+    with pytest.raises(JournalError):
+        journal.write((4,), FIRST, LATER, "1050:7:9")
+    monkeypatch.undo()
+    again = opened(path)
+    assert again.entries(4) == []
+    again.write((4,), SECOND, LATER, "1050:7:9")
+    assert txids(opened(path).entries(4)) == [SECOND.hex()]
 
 
 def test_it_is_synced_after_the_last_byte(path, monkeypatch):

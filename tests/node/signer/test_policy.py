@@ -15,7 +15,7 @@ from processors.authority import strict
 from processors.builder import group_transaction, rotation_operation
 from processors.hive.crypto import recover
 from processors.hive.operations import Operation
-from processors.hive.transaction import pack_transaction, signing_digest, unpack_transaction
+from processors.hive.transaction import pack_transaction, signing_digest, transaction_id, unpack_transaction
 from state.schema import HEAD, MS, NODE, QUEUE, ROUND, STANDING, TALLY, Authority, Round
 from tests.node.test_core import any_state, new_group, run_to_founded, run_to_record
 from tests.processors.world import key, secret
@@ -55,7 +55,7 @@ class Case:
     def rebuild(self):
         """Make the record's bytes those of its payloads as they are now."""
         known = [self.state.need(QUEUE, number) for number in self.record.payloads]
-        self.change(tx=rebuild(self.genesis, self.op, self.record, known)[1])
+        self.change_tx(rebuild(self.genesis, self.op, self.record, known)[1])
 
     def rotate(self, authority, roles=("owner", "active", "posting"), *more, **value):
         """Let the record be a rotation to ``authority``."""
@@ -63,7 +63,11 @@ class Case:
         operations = [Operation(operation.name, {**operation.value, **value}), *more]
         _, num, pre = map(int, self.op.split(":"))
         tx = group_transaction(self.genesis, self.op, num, pre, self.record.expiration, operations)
-        self.change(tx=pack_transaction(tx, self.genesis.chain))
+        self.change_tx(pack_transaction(tx, self.genesis.chain))
+
+    def change_tx(self, packed):
+        """Other bytes, with the id and digest that they have."""
+        self.change(tx=packed, txid=transaction_id(packed), digest=signing_digest(packed, self.genesis.chain))
 
     @property
     def verdict(self):
@@ -132,11 +136,10 @@ def test_again_after_a_restart_the_same_transaction(either):
     assert either.verdict.kind == "sign"
 
 
-def test_a_signature_is_over_the_bytes_judged_and_not_over_a_digest_of_the_record(either):
-    either.change(digest=bytes(32))
-    signer = Signer([either.secret], either.journal, either.policy, either.genesis)
-    _, sig = signer.sign_transaction(either.state, either.op, either.secret.public, either.denied)
-    assert recover(sig, signing_digest(either.record.tx, either.genesis.chain)) == either.secret.public
+@pytest.mark.parametrize("fields", [{"digest": bytes(32)}, {"txid": bytes(20)}])
+def test_an_id_or_a_digest_of_something_else_is_not_signed(either, fields):
+    either.change(**fields)
+    either.stops("refuse", "rebuilt_differently")
 
 
 @pytest.mark.parametrize("failing", ["write", "fsync"])
