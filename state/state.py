@@ -16,6 +16,7 @@ from state.errors import StateError
 from state.schema import HEAD, NAMES, SINGLETONS, TABLES, Head
 from state.store import Store, identify
 from state.table import Key, Table, V, encode_value
+from state.tree import Tree
 from state.view import View
 
 _T, _D, _M, _X, _R = b"t", b"d", b"m", b"x", b"r"  # tables, dirty keys, merkle, traces, roots
@@ -110,7 +111,7 @@ class State:
         within = self._trees[table.name].proof(sha256(table.key(key or table.fixed)).digest())
         return within, merkle.prove(self._tops(), sha256(table.name.encode()).digest())
 
-    def tree(self, name: str) -> merkle.Tree:
+    def tree(self, name: str) -> Tree:
         """The tree of one table as of now, for walking down beside another replica's."""
         self._update_trees()
         return self._trees[name]
@@ -192,13 +193,13 @@ class State:
             old = (height - self._trace_keep) // self._round_length * self._round_length
             self._pending[_R + max(0, old).to_bytes(8, "big")] = None
 
-    def _tree(self, name: str) -> merkle.Tree:
+    def _tree(self, name: str) -> Tree:
         prefix = _M + name.encode() + b"\0"
 
         def write(path: bytes, value: bytes | None) -> None:
             self._pending[prefix + path] = value
 
-        return merkle.Tree(lambda path: self._raw(prefix + path), write)
+        return Tree(lambda path: self._raw(prefix + path), write)
 
     def _load_dirty(self) -> None:
         for stored, v in self._store.iterate(_D):

@@ -85,9 +85,9 @@ class LevelStore:
                 create_if_missing=create,
                 paranoid_checks=True,  # without it LevelDB drops what it cannot read of its log, and says nothing
                 bloom_filter_bits=10,
-                lru_cache_size=8 << 20,
+                lru_cache_size=16 << 20,
                 write_buffer_size=4 << 20,
-                max_open_files=64,
+                max_open_files=500,
             )
         except plyvel.IOError as error:
             os.close(self._lock)

@@ -13,6 +13,7 @@ from processors.hive.keys import public_key_from_text
 from state import merkle
 from state.codec import H, pack, unpack
 from state.errors import ProofError
+from state.tree import Tree
 from tests.reference import keys, roots
 from tests.reference.make_vectors import FOLDER, GENESIS_HASH, texts
 from tests.reference.packing import decode, encode
@@ -50,7 +51,7 @@ def test_root_of_a_set(vector: Any) -> None:
     pairs = project_pairs(vector["entries"])
     assert merkle.root_of(pairs).hex() == vector["root"]
     stored: dict[bytes, bytes | None] = {}
-    assert merkle.Tree(stored.get, stored.__setitem__).update(pairs).hex() == vector["root"]
+    assert Tree(stored.get, stored.__setitem__).update(pairs).hex() == vector["root"]
     assert roots.set_root(pairs).hex() == vector["root"]
 
 

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from state import merkle
 from state.errors import ProofError
+from state.tree import Tree
 from tests.reference.proofs import prove_set, root_by
 from tests.reference.roots import ZERO, bits, digest, set_root
 
@@ -35,9 +36,9 @@ class Stored(dict[bytes, bytes]):
         else:
             self[path] = value
 
-    def tree(self) -> merkle.Tree:
+    def tree(self) -> Tree:
         """A tree that remembers nothing but what is stored."""
-        return merkle.Tree(self.get, self.put)
+        return Tree(self.get, self.put)
 
 
 def test_empty_set_is_32_zero_bytes() -> None:
