@@ -2,12 +2,13 @@
 
 import json
 from hashlib import sha256
-from typing import Any
+from typing import Any, NamedTuple
 
 from node.devnet.founding import CHAIN, MemberKeys, found, genesis_document, member_keys
 from processors.engine import apply_block, begin
-from processors.genesis import Genesis
+from processors.genesis import Genesis, pop_digest
 from processors.hive.block import Header, block_id, merkle_root, read_block, show_header
+from processors.hive.keys import public_key_to_text
 from processors.hive.operations import Operation
 from processors.hive.transaction import (
     Transaction,
@@ -76,7 +77,7 @@ def group_of(runners: list[MemberKeys], **parameters: Any) -> Genesis:
     """A group whose authority on chain is that of all runners already."""
     keys = sorted(runner.signing_key.public for runner in runners)
     authority = Authority(len(keys) // 2 + 1, (), tuple((key, 1) for key in keys))
-    payout = {"to": "bobby", "amount": 1, "asset": "HIVE", "every": 25, "memo": "bench"}
+    payout = {"to": "bobby", "amount": 1, "asset": "HIVE", "every": 20, "memo": "bench"}
     document = genesis_document(runners, start_block=100, parameters=parameters, payouts=[payout], authority=authority)
     return found(document)
 
@@ -101,31 +102,56 @@ def fill(state: State, count: int, *, size: int = 0) -> None:
         state.commit(view)
 
 
-def busy_blocks(genesis: Genesis, runners: list[MemberKeys], count: int) -> list[dict[str, Any]]:
-    """The block start_block, then ``count`` blocks of 60 transactions: one accepted report, one accepted sig_submit
-    (or the group transaction they complete), 58 foreign transfers.
+class Busy(NamedTuple):
+    """Blocks to begin with, and those that are measured."""
 
-    25 runners make 25 reports a round, so rounds are short enough (27 blocks of 60) that each block has one.
+    warm: list[dict[str, Any]]
+    measured: list[dict[str, Any]]
+
+
+def busy_blocks(genesis: Genesis, runners: list[MemberKeys], plain: list[MemberKeys], count: int) -> Busy:
+    """Blocks that register ``plain`` members, then ``count`` blocks of 60 transactions with one accepted report and one
+    accepted sig_submit (or the group transaction they complete) each; the rest are foreign transfers.
+
+    A round of 100 blocks takes 98 reports with report_at 1, so 25 runners and 73 further members make one a block.
     """
     maker = Maker(100)
-    blocks = [maker.block([])]
-    shadow = new_state(genesis, MemoryStore(), blocks[0])
-    for number in range(101, 101 + count):
-        transactions = _next_own(genesis, runners, shadow, number)
-        transactions += [foreign(number, index) for index in range(60 - len(transactions))]
-        raw = maker.block(transactions)
-        blocks.append(raw)
-        apply_block(shadow, genesis, read_block(raw, CHAIN))
-    return blocks
+    raws = [maker.block([])]
+    shadow = new_state(genesis, MemoryStore(), raws[0])
+
+    def add(transactions: list[Transaction]) -> None:
+        raws.append(maker.block(transactions))
+        apply_block(shadow, genesis, read_block(raws[-1], CHAIN))
+
+    add([own(member.account, "node_add", registration(genesis, member), 101) for member in plain])
+    while shadow.height % genesis.params.round_length:
+        add([])
+    warm = len(raws)
+    for _ in range(count):
+        number = shadow.height + 1
+        transactions = _next_own(genesis, runners + plain, runners, shadow, number)
+        add(transactions + [foreign(number, index) for index in range(60 - len(transactions))])
+    return Busy(raws[:warm], raws[warm:])
 
 
-def _next_own(genesis: Genesis, runners: list[MemberKeys], state: State, number: int) -> list[Transaction]:
+def registration(genesis: Genesis, member: MemberKeys) -> dict[str, Any]:
+    """The body of a member's node_add."""
+    return {
+        "domain": "https://bench.example",
+        "signing_key": public_key_to_text(member.signing_key.public, CHAIN.address_prefix),
+        "pop": member.signing_key.sign(pop_digest(genesis.hash, member.account)).hex(),
+    }
+
+
+def _next_own(
+    genesis: Genesis, reporters: list[MemberKeys], signers: list[MemberKeys], state: State, number: int
+) -> list[Transaction]:
     found: list[Transaction] = []
     start = round_start(number, genesis.params.round_length)
     place = number - start - genesis.params.report_at - 1
     asked = state.need(HEADERS).asked
-    if 0 <= place < len(runners) and asked is not None:
-        member = runners[place]
+    if 0 <= place < len(reporters) and asked is not None:
+        member = reporters[place]
         root = state.root(start) or b""
         sig = member.signing_key.sign(report_digest(genesis.hash, start, root, member.account))
         header = {"num": asked.num, "pre": asked.pre, "exp": asked.exp}
@@ -133,7 +159,7 @@ def _next_own(genesis: Genesis, runners: list[MemberKeys], state: State, number:
         found.append(own(member.account, "report", body, number))
     for (op,), record in state.walk(MS):
         signed = {key for (_, key), _ in state.walk(SIG, op)}
-        missing = [runner for runner in runners if runner.signing_key.public not in signed]
+        missing = [runner for runner in signers if runner.signing_key.public not in signed]
         if missing:
             sig = missing[0].signing_key.sign(record.digest)
             found.append(own(missing[0].account, "sig_submit", {"op": op, "sig": sig.hex()}, number))

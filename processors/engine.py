@@ -26,6 +26,7 @@ from processors.registry import Registry, Rule
 from state.schema import CHRON, HEAD, HEADERS, NODE, REJECTED, REJECTED_MORE, Head, MoreRejections, Rejection, Taken
 from state.state import State
 
+_CUSTOM_JSON = frozenset({"custom_json", "custom_json_operation"})
 RULES = Registry((members, report, signatures, native, recast, payouts))
 
 
@@ -69,31 +70,25 @@ def _words(document: genesis.Genesis) -> tuple[bytes, ...]:
 
 def _apply_operations(ctx: Context) -> None:
     natives = RULES.natives(ctx.height)
-    index = 0
-    rejected = 0
+    group = ctx.group
+    index = rejected = 0
     for position, raw_transaction in enumerate(ctx.block.transactions):
         for place, raw in enumerate(raw_transaction["operations"]):
-            ctx.op_index = index
-            index += 1
             name, body = (raw["type"], raw["value"]) if type(raw) is dict else raw
-            if name in natives:
-                rule = _concerning_us(ctx, natives[name], body)
-            elif name in ("custom_json", "custom_json_operation"):
-                rule = _ours(ctx, body)
-            else:
-                continue
+            rule = natives.get(name)
             if rule is not None:
+                # native operations concern us if they name the group account (or, where the rule says so, a member)
+                account = body[rule.field]
+                if account != group and not (rule.members and ctx.view.get(NODE, account) is not None):
+                    rule = None
+            elif name in _CUSTOM_JSON:
+                rule = _ours(ctx, body)
+            if rule is not None:
+                ctx.op_index = index
                 tx, _, ctx.txid = ctx.block.transaction(position)
                 rejected += _apply(ctx, rule, tx.operations[place], rejected)
+            index += 1
     ctx.txid = b""
-
-
-def _concerning_us(ctx: Context, rule: Rule, body: Any) -> Rule | None:
-    """The rule, if a native operation names the group account (or, where the rule says so, a member)."""
-    account = body[rule.field]
-    if account == ctx.group:
-        return rule
-    return rule if rule.members and ctx.view.get(NODE, account) is not None else None
 
 
 def _ours(ctx: Context, body: Any) -> Rule | None:

@@ -1,7 +1,5 @@
 """The protocol's parameters: defaults and bounds (protocol section 1, docs/parameters.md)."""
 
-from functools import lru_cache
-
 import msgspec
 
 from state.schema import PARAM, Parameter
@@ -113,9 +111,8 @@ def write(view: View, params: Params) -> None:
 
 def read(view: View) -> Params:
     """The parameters in force."""
-    return _of(tuple((str(name), entry.value) for (name,), entry in view.walk(PARAM)))
+    return view.derive(PARAM, _read)
 
 
-@lru_cache(maxsize=64)
-def _of(values: tuple[tuple[str, int], ...]) -> Params:
-    return msgspec.convert(dict(values), Params, strict=False)
+def _read(view: View) -> Params:
+    return msgspec.convert({str(name): entry.value for (name,), entry in view.walk(PARAM)}, Params, strict=False)

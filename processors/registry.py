@@ -67,6 +67,9 @@ class Registry:
                         self._rules.setdefault((rule.kind, rule.name), []).append(rule)
         for rules in self._rules.values():
             rules.sort(key=lambda rule: rule.since)
+        #: heights at which some rule begins: between two of them the rules in force are the same
+        self._beginnings = sorted({rule.since for rules in self._rules.values() for rule in rules})
+        self._natives: dict[int, dict[str, Rule]] = {}
 
     def find(self, kind: str, name: str, height: int) -> Rule | None:
         """The rule in force at ``height``, or None."""
@@ -78,6 +81,12 @@ class Registry:
 
     def natives(self, height: int) -> dict[str, Rule]:
         """The rules for native operations in force at ``height``, by their name in either API form."""
+        age = sum(since <= height for since in self._beginnings)
+        if age not in self._natives:
+            self._natives[age] = self._natives_at(height)
+        return self._natives[age]
+
+    def _natives_at(self, height: int) -> dict[str, Rule]:
         found: dict[str, Rule] = {}
         for name in self.names("native"):
             rule = self.find("native", name, height)

@@ -13,7 +13,7 @@ MAX_BYTES = 8192
 MAX_DEPTH = 8
 INT_MIN, INT_MAX = -(2**63), 2**63 - 1
 
-_SPACE = re.compile(r"[ \t\n\r]*")
+_SPACES = frozenset(" \t\n\r")
 _STRING = re.compile(r'"((?:[^"\\\x00-\x1f\x7f-\x9f]|\\(?:["\\/]|u[0-9a-fA-F]{4}))*)"')
 _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,18})(?![0-9.eE+-])")
 _ESCAPE = re.compile(r'\\(?:u([0-9a-fA-F]{4})|(["\\/]))')
@@ -46,8 +46,9 @@ def parse(text: str) -> dict[str, Any]:
 
 
 def _skip(text: str, at: int) -> int:
-    match = _SPACE.match(text, at)
-    return match.end() if match else at
+    while text[at : at + 1] in _SPACES:
+        at += 1
+    return at
 
 
 def _value(text: str, at: int, depth: int) -> tuple[Any, int]:

@@ -4,10 +4,11 @@ Bounded tables stay decoded in memory, the others are read through. Several bloc
 what is not flushed yet is seen by every read. A failed write raises and leaves the state unusable.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from hashlib import sha256
-from typing import Any
+from typing import Any, TypeVar
 
+import msgspec
 from sortedcontainers import SortedDict
 
 from state import merkle
@@ -22,6 +23,10 @@ from state.view import View
 _T, _D, _M, _X, _R = b"t", b"d", b"m", b"x", b"r"  # tables, dirty keys, merkle, traces, roots
 
 
+T = TypeVar("T")
+_encode = msgspec.msgpack.Encoder().encode
+
+
 class State:
     """What a node remembers. Opening raises StoreMismatchError for another genesis or a newer format."""
 
@@ -32,6 +37,7 @@ class State:
         self._round_length = round_length
         self._trace_keep = trace_keep
         self._pending: dict[bytes, bytes | None] = {}
+        self._derived: dict[str, dict[Any, Any]] = {}
         self._resident: dict[str, Any] = {table.name: SortedDict() for table in TABLES if table.resident}
         self._resident["meta"] = SortedDict()
         for table in TABLES:
@@ -121,6 +127,14 @@ class State:
         self._update_trees()
         return H(["root", self.genesis_hash, merkle.root_of(self._tops())])
 
+    def derive(self, table: Table[Any], compute: Callable[[View], T]) -> T:
+        """What ``compute`` makes of a table of the state: computed once, and anew after an entry of it changed."""
+        found: dict[Any, Any] = self._derived.setdefault(table.name, {})
+        if compute not in found:
+            found[compute] = compute(View(self))
+        value: T = found[compute]
+        return value
+
     # -- writing
 
     def view(self) -> View:
@@ -174,6 +188,7 @@ class State:
                 self._resident[table.name].pop(key, None)
             else:
                 self._resident[table.name][key] = value
+        self._derived.pop(table.name, None)
         stored = table.store_key(key)
         k = sha256(packed).digest()
         v = None if raw is None else sha256(raw).digest()
@@ -186,7 +201,7 @@ class State:
         height = head.height
         before = self.root(height - 1) if (height - 1) % self._round_length == 0 else self.trace(height - 1)
         # the genesis state has no block before it: its trace begins the chain of traces
-        self._pending[_X + height.to_bytes(8, "big")] = H(["trace", before or merkle.ZERO, head.block_id, changed])
+        self._pending[_X + height.to_bytes(8, "big")] = _trace(before or merkle.ZERO, head.block_id, changed)
         self._pending[_X + max(0, height - self._trace_keep).to_bytes(8, "big")] = None
         if height % self._round_length == 0:
             self._pending[_R + height.to_bytes(8, "big")] = self.current_root()
@@ -220,3 +235,8 @@ class State:
         """(sha256 of the name, root) of every table that has entries, sorted: the set under the state's root."""
         tops = [(sha256(name.encode()).digest(), self._trees[name].root()) for name in NAMES]
         return sorted(top for top in tops if top[1] != merkle.ZERO)
+
+
+def _trace(before: bytes, block_id: bytes, changed: list[list[Any]]) -> bytes:
+    """H(["trace", ...]); msgspec writes texts, bytes and None in the canonical form (tests hold it to state.codec)."""
+    return sha256(_encode(["trace", before, block_id, changed])).digest()

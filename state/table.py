@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from state.codec import pack
+from state.errors import CodecError
 
 Key = tuple[int | str | bytes, ...]
 V = TypeVar("V", bound="Value")
@@ -16,6 +16,9 @@ V = TypeVar("V", bound="Value")
 
 class Value(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """Base of all values: immutable, compared by content, encoded as an array."""
+
+
+_encode = msgspec.msgpack.Encoder().encode
 
 
 class Table(Generic[V]):
@@ -40,7 +43,10 @@ class Table(Generic[V]):
 
     def key(self, fields: Key) -> bytes:
         """The canonical msgpack array of the key fields: what roots, traces and proofs speak of."""
-        return pack(list(fields))
+        try:
+            return _encode(fields)
+        except (OverflowError, UnicodeEncodeError) as error:
+            raise CodecError(f"{self.name}: the key {fields!r} has no canonical form") from error
 
     def store_key(self, fields: Key) -> bytes:
         """The key inside the store: ordered as the fields are (integers by size, text by its bytes)."""
@@ -60,9 +66,6 @@ class Table(Generic[V]):
             fields.append(raw.decode() if kind is str else raw)
             at = end + 2
         return tuple(fields)
-
-
-_encode = msgspec.msgpack.Encoder().encode
 
 
 def encode_value(value: Value) -> bytes:

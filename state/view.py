@@ -1,10 +1,11 @@
 """The working copy of one block: reads through to the state, collects writes, is committed or thrown away."""
 
-from collections.abc import Iterator
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol, TypeVar
 
 from state.table import Key, Table, V
 
+T = TypeVar("T")
 Change = tuple[Table[Any], Key, Any]  # value None = deleted
 
 
@@ -17,6 +18,9 @@ class Base(Protocol):
     def walk(self, table: Table[V], *start: int | str | bytes) -> Iterator[tuple[Key, V]]:
         """The entries whose key begins with ``start``, by key fields."""
 
+    def derive(self, table: Table[Any], compute: Callable[["View"], T]) -> T:
+        """What ``compute`` makes of a table, kept until it changes."""
+
 
 class View:
     """Reads see what this block wrote; the state changes only when :meth:`State.commit` takes the view."""
@@ -27,14 +31,14 @@ class View:
         self._base = base
         #: how often this view was written to: a rule that rejects must not have
         self.writes = 0
-        self._writes: dict[tuple[str, Key], tuple[Table[Any], Any]] = {}
+        self._writes: dict[str, dict[Key, tuple[Table[Any], Any]]] = {}
 
     def get(self, table: Table[V], *key: int | str | bytes) -> V | None:
         """The value under ``key``, or None. A singleton takes no key."""
         key = key or table.fixed
-        written = self._writes.get((table.name, key))
-        if written is not None:
-            found: V | None = written[1]
+        written = self._writes.get(table.name)
+        if written is not None and key in written:
+            found: V | None = written[key][1]
             return found
         return self._base.get(table, *key)
 
@@ -47,29 +51,36 @@ class View:
 
     def put(self, table: Table[V], value: V, *key: int | str | bytes) -> None:
         """Write ``value`` under ``key``."""
-        key = key or table.fixed
-        self.writes += 1
-        self._writes[table.name, key] = (table, value)
+        self._write(table, value, key)
 
     def delete(self, table: Table[V], *key: int | str | bytes) -> None:
         """Remove the entry under ``key`` if there is one."""
-        self.writes += 1
-        self._writes[table.name, key or table.fixed] = (table, None)
+        self._write(table, None, key)
 
     def walk(self, table: Table[V], *start: int | str | bytes) -> Iterator[tuple[Key, V]]:
         """The entries whose key begins with ``start``, by key fields; changes made meanwhile are not seen."""
+        written = self._writes.get(table.name)
+        if not written:
+            return self._base.walk(table, *start)
         n = len(start)
         merged = dict(self._base.walk(table, *start))
-        for (name, key), (_, value) in self._writes.items():
-            if name == table.name and key[:n] == start:
-                merged[key] = value
+        merged.update((key, value) for key, (_, value) in written.items() if key[:n] == start)
         return iter([(key, merged[key]) for key in sorted(merged) if merged[key] is not None])
+
+    def derive(self, table: Table[Any], compute: Callable[["View"], T]) -> T:
+        """What ``compute`` makes of a table: kept by the state until an entry of that table changes."""
+        return compute(self) if self._writes.get(table.name) else self._base.derive(table, compute)
 
     def changes(self) -> list[Change]:
         """The entries whose value differs from that before the block, by table name and key fields."""
         base = self._base
         return [
             (table, key, value)
-            for (_, key), (table, value) in sorted(self._writes.items(), key=lambda item: item[0])
+            for name in sorted(self._writes)
+            for key, (table, value) in sorted(self._writes[name].items(), key=lambda item: item[0])
             if base.get(table, *key) != value
         ]
+
+    def _write(self, table: Table[Any], value: Any, key: Key) -> None:
+        self.writes += 1
+        self._writes.setdefault(table.name, {})[key or table.fixed] = (table, value)
