@@ -124,10 +124,7 @@ class Block:
         text = self._text
         if text is None or (b"\\" in text and b"\\u" in text):  # one byte is found much faster than two
             return True
-        for word in words:
-            if word in text:
-                return True
-        return False
+        return any(word in text for word in words)
 
     @property
     def transactions(self) -> list[Any]:
