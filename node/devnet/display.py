@@ -99,7 +99,7 @@ def watcher(console: Console, title: str) -> Callable[[Cluster], Coroutine[Any, 
             number = (
                 cluster.observer.rounds_agreed + cluster.observer.rounds_open if hasattr(cluster, "observer") else -1
             )
-            if number > last:
+            if number > last and cluster.observer.height:
                 last = number
                 observer = cluster.observer
                 console.print(
