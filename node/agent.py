@@ -6,6 +6,7 @@ It looks at what *is*, never at what just happened: a missed event, a crash, a r
 import msgspec
 
 from processors.authority import strict
+from processors.members import MAX_KEYS
 from processors.params import Params
 from processors.recast import due_accounts
 from state.schema import (
@@ -15,7 +16,6 @@ from state.schema import (
     KEY,
     MS,
     NODE,
-    QUEUE,
     REFUSAL,
     REPORT,
     ROUND,
@@ -83,8 +83,7 @@ Action = SendReport | SignTransaction | BroadcastTransaction
 class Memory(msgspec.Struct, frozen=True):
     """What of the node's own doing matters: contents sent and not seen on chain, with the height they were sent at.
 
-    ``again_after`` is the number of blocks after which they are sent anew; ``held`` are the contents of signatures that
-    policy puts off for this block.
+    ``again_after`` is the number of blocks after which they are sent anew.
     """
 
     sent: dict[str, int] = {}
@@ -150,8 +149,9 @@ def _report(state: State, params: Params, me: Me) -> list[SendReport]:
     next_key = member.next_key
     if next_key is not None:
         owner = state.get(KEY, next_key)
-        if owner is not None and owner.account != me.account:
-            next_key = None  # another member has it by now: a report signed with it would be rejected
+        mine = sum(1 for _, other in state.walk(KEY) if other.account == me.account)
+        if (owner is not None and owner.account != me.account) or (owner is None and mine >= MAX_KEYS):
+            next_key = None  # another member has it by now, or there is no room for it: such a report is rejected
     for key in (next_key, member.signing_key):
         if key is not None and key in me.keys:
             return [SendReport(start, root, asked, key)]
@@ -215,8 +215,3 @@ def is_groups_own(state: State) -> bool:
         if authority != strict(keys) or not all(state.get(KEY, key) is not None for key in keys):
             return False
     return True
-
-
-def waiting_payloads(state: State) -> int:
-    """How many payloads are in the queue, out or not."""
-    return sum(1 for _ in state.walk(QUEUE))

@@ -89,6 +89,11 @@ def _wrong_values(document: dict[str, Any]) -> list[str]:
             wrong.append(f"api[{index}]: exactly url and operator")
         elif not str(server["url"]).startswith(("http://", "https://")):
             wrong.append(f"api[{index}].url: {server['url']!r} is no http or https URL")
+    operators = {str(server.get("operator")) for server in servers if isinstance(server, dict)}
+    if servers and len(operators) < 2:
+        wrong.append(
+            "api: two servers of different operators: the first block, and second attempts of payouts, need both"
+        )
     policy = document.get("policy", {})
     for kind in policy.get("allow", []):
         if kind not in _PAYLOAD_KINDS:

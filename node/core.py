@@ -30,7 +30,7 @@ from processors.genesis import Genesis
 from processors.hive.block import Block, reference_prefix
 from processors.hive.operations import Operation
 from processors.hive.transaction import Transaction, pack_transaction, signing_digest, unpack_transaction
-from state.schema import HEAD, MS, QUEUE
+from state.schema import FEED, HEAD, MS, QUEUE
 from state.state import State
 
 #: How far behind the newest irreversible block a node may be and still act.
@@ -39,6 +39,11 @@ LIVE_WITHIN = 20
 AGAIN_AFTER = 20
 #: Lifetime of the node's own custom_json transactions, in seconds.
 JSON_LIFETIME = 300
+#: However far behind its head a server says the irreversible block is, no more than this counts.
+MAX_LAG = 1_000
+BLOCK_SECONDS = 3
+#: Seconds that missed blocks may have cost.
+TIME_SLACK = 600
 
 Log = Callable[[str, dict[str, object]], None]
 
@@ -87,6 +92,7 @@ class NodeCore:
     def apply(self, block: Block, *, flush: bool = True) -> None:
         """Apply the next block of the feed. Raises EngineError and StateError: the node stops."""
         apply_block(self.state, self.genesis, block, flush=flush)
+        self._sound_alarms(block.number)
         if self.halted_at is None and block.number % self.genesis.params.round_length == 0:
             self.halted_at = differs_from_agreed(self.state, self.genesis.params)
             if self.halted_at is not None:
@@ -94,7 +100,12 @@ class NodeCore:
 
     def questions(self) -> set[bytes]:
         """Ids of earlier transactions that two servers must deny before this node signs again."""
-        return {txid for _, payload in self.state.walk(QUEUE) if payload.out for txid in payload.past}
+        found: set[bytes] = set()
+        for _, record in self.state.walk(MS):
+            payloads = [self.state.need(QUEUE, number) for number in record.payloads]
+            earlier = {txid for payload in payloads for txid in payload.past} | self._signer.signed_for(record.payloads)
+            found |= earlier - {record.txid}
+        return found
 
     def step(self, view: ChainView, denied: Callable[[bytes], bool]) -> list[Outgoing]:
         """What to send now. Raises JournalError: then nothing was signed."""
@@ -102,7 +113,7 @@ class NodeCore:
         height = self.state.height
         if self.halted_at is not None or view.irreversible_number - height > LIVE_WITHIN:
             return []
-        lag = max(0, view.head_number - view.irreversible_number)
+        lag = min(MAX_LAG, max(0, view.head_number - view.irreversible_number))
         memory = Memory(self._outbox.sent, AGAIN_AFTER + lag)
         jsons: list[Outgoing] = []
         broadcasts: list[Outgoing] = []
@@ -119,6 +130,15 @@ class NodeCore:
         self._outbox.add(outgoing.content, self.state.height)
 
     # -- inside
+
+    def _sound_alarms(self, height: int) -> None:
+        """What the protocol calls an alarm: steps towards taking the account back, a rotation without owner."""
+        for _, note in self.state.walk(FEED, height):
+            self._log("alarm", {"height": height, "what": note.name, "account": note.account})
+        if self.genesis.params.rotate_owner:
+            for (op,), record in self.state.walk(MS):
+                if record.built == height and record.kind == "rotation" and "owner" not in record.roles:
+                    self._log("alarm", {"height": height, "what": "rotation_without_owner", "op": op})
 
     def _carry_out(self, action: Action, view: ChainView, denied: Callable[[bytes], bool]) -> Outgoing | None:
         if isinstance(action, SendReport):
@@ -141,11 +161,12 @@ class NodeCore:
 
     def _signature(self, action: SignTransaction, view: ChainView, denied: Callable[[bytes], bool]) -> Outgoing | None:
         verdict, sig = self._signer.sign_transaction(self.state, action.op, action.key, denied)
+        if verdict.why and self._told.get(action.op) != verdict.why:
+            self._told[action.op] = verdict.why
+            event = verdict.kind if sig is None else "abstained"
+            self._log(event, {"op": action.op, "why": verdict.why, "detail": verdict.detail})
         if sig is not None:
             return self._json(action.content, "sig_submit", {"op": action.op, "sig": sig.hex()}, view)
-        if self._told.get(action.op) != verdict.why:
-            self._told[action.op] = verdict.why
-            self._log(verdict.kind, {"op": action.op, "why": verdict.why, "detail": verdict.detail})
         if verdict.kind == "refuse":
             return self._json(action.content, "sig_refuse", {"op": action.op, "why": verdict.why}, view)
         return None
@@ -167,7 +188,10 @@ class NodeCore:
                 "json": json.dumps(body, separators=(",", ":")),
             },
         )
-        expiration = max(view.head_time, head.timestamp) + JSON_LIFETIME
+        # a server's time counts only as far as its block number can explain it
+        ahead = min(MAX_LAG, max(0, view.head_number - head.height))
+        latest = head.timestamp + BLOCK_SECONDS * ahead + TIME_SLACK
+        expiration = min(max(view.head_time, head.timestamp), latest) + JSON_LIFETIME
         tx = Transaction(head.height & 0xFFFF, reference_prefix(head.block_id), expiration, (operation,))
         digest = signing_digest(pack_transaction(tx, self.genesis.chain), self.genesis.chain)
         return Outgoing(content, msgspec.structs.replace(tx, signatures=(self._account_key.sign(digest),)))

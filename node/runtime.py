@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 import tomllib
 from collections.abc import Coroutine
 from importlib.metadata import version
@@ -12,10 +13,10 @@ import aiohttp
 
 from node.agent import is_groups_own
 from node.config import Config
-from node.core import ChainView, NodeCore, Outgoing
+from node.core import LIVE_WITHIN, MAX_LAG, ChainView, NodeCore, Outgoing
 from node.errors import ApiError, BroadcastRefusedError, ConfigError, FeedError, KeyFileError, NodeError
 from node.feed.rpc import Api
-from node.feed.source import chain_view, fetch_blocks
+from node.feed.source import chain_view, fetch_blocks, irreversible_time, is_unknown
 from node.log import Log
 from node.outbox import Outbox
 from node.signer.journal import Journal
@@ -36,6 +37,8 @@ from state.store import LevelStore
 #: While catching up, so many blocks share one synced write.
 CATCH_UP_BATCH = 64
 _AUTHORITY_TRIES = 5
+#: Seconds without a new irreversible block after which a node says so.
+STANDSTILL = 60
 
 
 def load_genesis(path: Path) -> Genesis:
@@ -89,6 +92,8 @@ class Runtime:
         self.apis = [Api(api.url, api.operator, session, config.account) for api in config.apis]
         self._log = log
         self._denials: dict[bytes, set[str]] = {}
+        self._asked: dict[bytes, int] = {}
+        self._moved_at = time.monotonic()
         self._authority_tries = 0
         self._authority_checked = False
 
@@ -117,11 +122,16 @@ class Runtime:
             await self._begin()
         state = self.core.state
         if view.irreversible_number < state.height:
+            self._watch_for_standstill(False)
             return  # an old head: this server is behind what it said before
         before = state.height
         await self._catch_up(view, stop)
         if state.height == before or stop.is_set():
+            self._watch_for_standstill(state.height != before)
             return
+        self._watch_for_standstill(True)
+        if state.height - before > LIVE_WITHIN:
+            return  # what the server said of the chain is old by now
         if not self._authority_checked and not await self._authorities_match(view):
             return
         await self._ask_about_past()
@@ -140,7 +150,7 @@ class Runtime:
             ids = {operator: block.id.hex() for operator, block in found.items()}
             raise FeedError(f"the servers differ about block {number}: {ids}. Find out which one lies before you start")
         if len(found) < 2:
-            self._log("one_operator", {"detail": f"block {number} stands on the word of one operator alone"})
+            raise FeedError(f"block {number} must come from two servers of different operators: add one to [[api]]")
         begin(self.core.state, self.core.genesis, next(iter(found.values())))
         self._log_round()
 
@@ -151,6 +161,8 @@ class Runtime:
             self._source, self.core.genesis.chain, state.height + 1, view.irreversible_number, state.head.block_id
         )
         async for block in blocks:
+            if block.timestamp <= state.head.timestamp:
+                raise FeedError(f"{self._source.url}: block {block.number} is not later than the one before it")
             self.core.apply(block, flush=live or block.number % CATCH_UP_BATCH == 0)
             self._log("block", {"height": block.number, "id": block.id.hex()})
             if block.number % self.core.genesis.params.round_length == 0:
@@ -199,7 +211,8 @@ class Runtime:
     def _authority_differs(self, role: str, view: ChainView) -> bool:
         """A change may be on its way in blocks that are not irreversible yet: look again at later blocks."""
         self._authority_tries += 1
-        lag = view.head_number - view.irreversible_number
+        lag = min(MAX_LAG, view.head_number - view.irreversible_number)
+        self._log("authority_differs", {"role": role, "height": self.core.state.height, "try": self._authority_tries})
         if self._authority_tries > _AUTHORITY_TRIES + lag:
             raise FeedError(
                 f"{self.core.genesis.group} has another {role} authority on chain than in the state, at height "
@@ -211,39 +224,60 @@ class Runtime:
         return len(self._denials.get(txid, ())) >= 2
 
     async def _ask_about_past(self) -> None:
-        """Ask servers of different operators whether an earlier attempt was included after all."""
+        """Ask servers of different operators whether an earlier attempt was included after all.
+
+        "Unknown" denies only from a server whose own irreversible time has reached the time of this state when the
+        question arose: by then the earlier attempt has expired there too. Our own feed's time is not taken for it.
+        """
         questions = self.core.questions()
-        self._denials = {txid: who for txid, who in self._denials.items() if txid in questions}
-        for txid in sorted(questions):
-            who = self._denials.setdefault(txid, set())
-            for api in self.apis:
-                if api.operator in who or len(who) >= 2:
-                    continue
-                try:
-                    params = {"transaction_id": txid.hex()}
-                    answer = await api.call("transaction_status_api.find_transaction", params)
-                except ApiError as error:
-                    self._log("api_error", {"error": str(error)})
-                    continue
-                if isinstance(answer, dict) and answer.get("status") in ("unknown", "expired_irreversible"):
-                    who.add(api.operator)
+        now = self.core.state.head.timestamp
+        self._denials = {txid: self._denials.get(txid, set()) for txid in questions}
+        self._asked = {txid: self._asked.get(txid, now) for txid in questions}
+        for api in self.apis:
+            open_questions = [
+                txid for txid in sorted(questions) if not self._denied(txid) and api.operator not in self._denials[txid]
+            ]
+            if not open_questions:
+                continue
+            try:
+                time = await irreversible_time(api)
+                for txid in open_questions:
+                    if time >= self._asked[txid] and await is_unknown(api, txid):
+                        self._denials[txid].add(api.operator)
+            except ApiError as error:
+                self._log("api_error", {"error": str(error)})
+
+    def _watch_for_standstill(self, moved: bool) -> None:
+        """Say so, once a minute, while the server names no new irreversible block."""
+        now = time.monotonic()
+        if moved or now - self._moved_at >= STANDSTILL:
+            if not moved:
+                self._log("feed_stalled", {"height": self.core.state.height, "server": self._source.url})
+            self._moved_at = now
 
     async def _send(self, outgoing: Outgoing) -> None:
-        """Broadcast; the next server on error or silence; "duplicate" is success."""
+        """Broadcast; the next server on error, silence or refusal; on "duplicate" too, which is success."""
         shown: dict[str, Any] = show_transaction(outgoing.tx, self.core.genesis.chain, typed=False)
+        taken = 0
+        refusal = ""
         for api in self.apis:
             try:
                 await api.broadcast(shown)
+                taken = 2
             except BroadcastRefusedError as error:
-                if "Duplicate transaction check failed" not in str(error):
-                    self._log("refused", {"content": outgoing.content, "error": str(error)[:300]})
-                    return
+                if "Duplicate transaction check failed" in str(error):
+                    taken += 1
+                else:
+                    refusal = f"{api.url}: {str(error)[:300]}"
             except ApiError as error:
                 self._log("api_error", {"error": str(error)})
-                continue
+            if taken >= 2:
+                break
+        if taken:
             self.core.sent(outgoing)
             self._log("sent", {"content": outgoing.content})
-            return
+        elif refusal:
+            self._log("refused", {"content": outgoing.content, "error": refusal})
 
 
 async def _unless_stopped(work: Coroutine[Any, Any, None], stop: asyncio.Event) -> bool:

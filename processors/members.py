@@ -80,7 +80,21 @@ def node_delete(ctx: Context, account: str, body: dict[str, Any]) -> None:
 
 def keys_of(view: View, account: str) -> list[bytes]:
     """The keys that a member has: its signing key, and those it had before, in byte order."""
-    return [bytes(key[0]) for key, owner in view.walk(KEY) if owner.account == account]  # type: ignore[arg-type]
+    found = set(view.derive_base(KEY, _keys_by_account).get(account, ()))
+    for (key,), owner in view.written(KEY).items():
+        if owner is not None and owner.account == account:
+            found.add(bytes(key))  # type: ignore[arg-type]
+        else:
+            found.discard(bytes(key))  # type: ignore[arg-type]
+    return sorted(found)
+
+
+def _keys_by_account(view: View) -> dict[str, list[bytes]]:
+    """The keys of every member: made once, and anew after a key was added; not at every node_add of a block."""
+    found: dict[str, list[bytes]] = {}
+    for (key,), owner in view.walk(KEY):
+        found.setdefault(owner.account, []).append(bytes(key))  # type: ignore[arg-type]
+    return found
 
 
 def end_registration(view: View, account: str) -> None:

@@ -93,9 +93,19 @@ def problems(values: dict[str, object]) -> list[str]:
             found.append(f"parameters.{name}: {value!r} is not within {low}..{high} ({unit})")
     if found:
         return found
-    for smaller, larger in (("report_at", "round_length"), ("header_min_left", "header_lifetime")):
-        if numbers[smaller] >= numbers[larger]:
-            found.append(f"parameters.{smaller}: {numbers[smaller]} is not below {larger} {numbers[larger]}")
+    if numbers["report_at"] >= numbers["round_length"]:
+        found.append(
+            f"parameters.report_at: {numbers['report_at']} is not below round_length {numbers['round_length']}"
+        )
+    # seconds: a header's age when the tally elects the next one
+    oldest = 3 * (2 * numbers["round_length"] - numbers["report_at"])
+    if numbers["header_min_left"] + oldest >= numbers["header_lifetime"]:
+        found.append(
+            f"parameters.header_min_left: {numbers['header_min_left']} and {oldest} s for two rounds less report_at are not "
+            f"below header_lifetime {numbers['header_lifetime']}: nothing could be built"
+        )
+    if numbers["trace_keep"] < 2 * numbers["round_length"]:
+        found.append(f"parameters.trace_keep: {numbers['trace_keep']} is below two rounds: roots could not be compared")
     if numbers["hive_rules"] < 28 and numbers["header_lifetime"] > 3_600:
         found.append("parameters.header_lifetime: at most 3600 with hive_rules 27: Hive refuses what expires later")
     if numbers["min_signers"] > numbers["max_runners"]:

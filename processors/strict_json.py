@@ -32,8 +32,7 @@ def parse(text: str) -> dict[str, Any]:
     try:
         raw = text.encode()
     except UnicodeEncodeError:  # bytes that were no UTF-8, or a lone surrogate
-        too_long = len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES
-        raise Rejected("too_long" if too_long else "bad_json") from None
+        raise Rejected("too_long" if _size(text) > MAX_BYTES else "bad_json") from None
     if len(raw) > MAX_BYTES:
         raise Rejected("too_long")
     try:
@@ -43,6 +42,14 @@ def parse(text: str) -> dict[str, Any]:
     except _Bad:
         raise Rejected("bad_json") from None
     return value
+
+
+def _size(text: str) -> int:
+    """Bytes of a text that is no UTF-8: each escaped byte counts as the one byte it was on chain."""
+    try:
+        return len(text.encode("utf-8", "surrogateescape"))
+    except UnicodeEncodeError:
+        return len(text.encode("utf-8", "surrogatepass"))
 
 
 def _skip(text: str, at: int) -> int:

@@ -71,6 +71,14 @@ class View:
         """What ``compute`` makes of a table: kept by the state until an entry of that table changes."""
         return compute(self) if self._writes.get(table.name) else self._base.derive(table, compute)
 
+    def derive_base(self, table: Table[Any], compute: Callable[["View"], T]) -> T:
+        """What ``compute`` makes of a table as it was before this block; ``written`` has what this block changed."""
+        return self._base.derive(table, compute)
+
+    def written(self, table: Table[V]) -> dict[Key, V | None]:
+        """What this block wrote to a table so far: key -> value, None = deleted."""
+        return {key: value for key, (_, value) in self._writes.get(table.name, {}).items()}
+
     def changes(self) -> list[Change]:
         """The entries whose value differs from that before the block, by table name and key fields."""
         base = self._base

@@ -354,7 +354,8 @@ def test_default_and_bounds_of_a_parameter(name: str) -> None:
 #: Conditions of docs/parameters.md between parameters, each with values that break it and no other.
 BROKEN: dict[str, dict[str, object]] = {
     "report_at < round_length": {"report_at": 100},
-    "header_min_left < header_lifetime": {"header_lifetime": 1_200},
+    "header_min_left + 3 * (2 * round_length - report_at) < header_lifetime": {"header_min_left": 85_950},
+    "trace_keep >= 2 * round_length": {"trace_keep": 199},
     "min_signers <= max_runners": {"max_runners": 2},
     "header_lifetime <= 3600 with hive_rules 27": {"hive_rules": 27, "header_lifetime": 3_601},
 }

@@ -40,6 +40,22 @@ async def chain_view(api: Api) -> ChainView:
     return view
 
 
+async def irreversible_time(api: Api) -> int:
+    """The timestamp of the newest block that a server calls irreversible. Raises ApiError."""
+    number = (await chain_view(api)).irreversible_number
+    found = await api.call("block_api.get_block_header", {"block_num": number})
+    try:
+        return time_from_text(found["header"]["timestamp"])
+    except (KeyError, TypeError, HiveDataError) as error:
+        raise ApiError(f"{api.url}: no header of block {number}: {error}") from error
+
+
+async def is_unknown(api: Api, txid: bytes) -> bool:
+    """Whether a server says that it knows of no inclusion of a transaction. Raises ApiError."""
+    answer = await api.call("transaction_status_api.find_transaction", {"transaction_id": txid.hex()})
+    return isinstance(answer, dict) and answer.get("status") in ("unknown", "expired_irreversible")
+
+
 async def fetch_blocks(api: Api, chain: Chain, first: int, last: int, previous: bytes | None) -> AsyncIterator[Block]:
     """Blocks ``first`` to ``last``, each linked to the one before and proven. Raises ApiError, FeedError."""
     number = first

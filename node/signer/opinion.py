@@ -20,10 +20,14 @@ _EXACT = 2**53 - 1
 
 
 class Opinion(msgspec.Struct, frozen=True):
-    """``packed`` = the bytes that the other library would sign after the chain id; None = it abstains, ``why``."""
+    """``packed`` = the bytes that the other library would sign after the chain id; None = it abstains, ``why``.
+
+    ``failed``: it neither judged nor abstained, but broke.
+    """
 
     packed: bytes | None
     why: str = ""
+    failed: bool = False
 
 
 def second_opinion(tx: Transaction, chain: Chain) -> Opinion:
@@ -31,7 +35,10 @@ def second_opinion(tx: Transaction, chain: Chain) -> Opinion:
     why = _reason_to_abstain(tx)
     if why:
         return Opinion(None, why)
-    return Opinion(_pack_with_beem(tx, chain))
+    try:
+        return Opinion(_pack_with_beem(tx, chain))
+    except Exception as error:  # noqa: BLE001 - whatever breaks in there must stop one transaction, not the node
+        return Opinion(None, f"beem failed: {type(error).__name__} {error}", failed=True)
 
 
 def _reason_to_abstain(tx: Transaction) -> str:

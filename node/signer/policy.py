@@ -68,27 +68,22 @@ def judge(
     verdict = _allowed(state, policy, record, known, tx.operations)
     if verdict is not SIGN:
         return verdict
-    if policy.second_opinion:
-        opinion = second_opinion(tx, genesis.chain)
-        if opinion.packed is not None and opinion.packed != packed:
-            detail = f"beem makes {opinion.packed.hex()} of what is {packed.hex()} here"
-            return Verdict("refuse", "second_opinion", detail)
-    undenied = [txid.hex() for payload in known for txid in payload.past if not denied(txid)]
+    opinion = second_opinion(tx, genesis.chain) if policy.second_opinion else None
+    if opinion is not None and opinion.failed:
+        return Verdict("hold", "second_opinion", f"{opinion.why}; mend it, or set policy.second_opinion = false")
+    if opinion is not None and opinion.packed not in (None, packed):
+        theirs = opinion.packed.hex() if opinion.packed else ""
+        return Verdict("refuse", "second_opinion", f"beem makes {theirs} of what is {packed.hex()} here")
+    earlier = {txid for payload in known for txid in payload.past}
+    earlier |= {bytes.fromhex(entry.txid) for number in record.payloads for entry in journal.entries(number)}
+    undenied = [txid.hex() for txid in sorted(earlier - {record.txid}) if not denied(txid)]
     if undenied:
         detail = f"two servers of different operators must deny that {', '.join(undenied)} was included"
         return Verdict("hold", "not_denied", detail)
     conflicts = journal.conflicts(record.payloads, record.txid, state.need(HEAD).timestamp)
     if conflicts:
         return Verdict("hold", "journal", f"signed before and not dead: {', '.join(e.txid for e in conflicts)}")
-    return SIGN
-
-
-def abstention(genesis: Genesis, record: Record) -> str:
-    """Why the second opinion abstains from this transaction, or ""."""
-    try:
-        return second_opinion(unpack_transaction(record.tx, genesis.chain), genesis.chain).why
-    except HiveDataError as error:
-        return str(error)
+    return Verdict("sign", "abstained", opinion.why) if opinion is not None and opinion.packed is None else SIGN
 
 
 def rebuild(genesis: Genesis, op: str, record: Record, payloads: list[Payload]) -> tuple[Transaction, bytes]:

@@ -1,6 +1,6 @@
 """The signer: keys, policy, journal. It signs reports, and group transactions that it rebuilt and judged itself."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from node.signer.journal import Journal
 from node.signer.keys import SecretKey
@@ -25,6 +25,10 @@ class Signer:
     def public_keys(self) -> tuple[bytes, ...]:
         """The public halves, in byte order."""
         return tuple(sorted(self._keys))
+
+    def signed_for(self, payloads: Iterable[int]) -> set[bytes]:
+        """Ids of the transactions that this signer has signed for these payloads."""
+        return {bytes.fromhex(entry.txid) for payload in payloads for entry in self._journal.entries(payload)}
 
     def sign_report(self, account: str, height: int, root: bytes, key: bytes) -> bytes:
         """The signature of a report (protocol section 5)."""

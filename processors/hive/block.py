@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from processors.hive.chain import Chain
-from processors.hive.compounds import StaticVariant, Struct, Vector
+from processors.hive.compounds import StaticVariant, Struct, VariantSet
 from processors.hive.crypto import recover_any
 from processors.hive.errors import HiveDataError, UnprovenBlockError
 from processors.hive.times import time_from_text, time_to_text
@@ -23,7 +23,7 @@ from processors.hive.transaction import (
 )
 from processors.hive.types import Time, Version, varint
 
-_HEADER_EXTENSIONS = Vector(
+_HEADER_EXTENSIONS = VariantSet(
     StaticVariant(
         ("void_t", None),
         ("version", Version()),

@@ -64,6 +64,16 @@ class Set(Vector):
         return tuple(sorted(set(super().parse(x, chain))))
 
 
+class VariantSet(Vector):
+    """flat_set of variants: by alternative, the first of each stays."""
+
+    def parse(self, x: Any, chain: Chain) -> tuple[Any, ...]:
+        found: dict[int, Variant] = {}
+        for variant in super().parse(x, chain):
+            found.setdefault(variant.which, variant)
+        return tuple(found[which] for which in sorted(found))
+
+
 class Map(Type):
     """flat_map: pairs sorted by key; of equal keys the first stays."""
 
@@ -225,4 +235,4 @@ NAME, TEXT, BOOL, TIME, ASSET, KEY = Text(16), Text(), Bool(), Time(), AssetType
 U16, U32, U64, I16, I64 = Int(2), Int(4), Int(8), Int(2, signed=True), Int(8, signed=True)
 ID, DIGEST, SIGNATURE, BYTES = Hex(20), Hex(32), Hex(65), Hex()
 AUTHORITY = AuthorityType()
-FUTURE_EXTENSIONS = Vector(StaticVariant(("void_t", None)))
+FUTURE_EXTENSIONS = VariantSet(StaticVariant(("void_t", None)))

@@ -33,6 +33,7 @@ from processors.hive.compounds import (
     Set,
     StaticVariant,
     Struct,
+    VariantSet,
     Vector,
 )
 from processors.hive.errors import HiveDataError, UnknownOperationError
@@ -122,7 +123,7 @@ TABLE: tuple[tuple[str, Struct], ...] = (
             percent_hbd=U16,
             allow_votes=BOOL,
             allow_curation_rewards=BOOL,
-            extensions=Vector(StaticVariant(("comment_payout_beneficiaries", _BENEFICIARIES))),
+            extensions=VariantSet(StaticVariant(("comment_payout_beneficiaries", _BENEFICIARIES))),
         ),
     ),
     ("set_withdraw_vesting_route", Struct(from_account=NAME, to_account=NAME, percent=U16, auto_vest=BOOL)),
@@ -256,7 +257,7 @@ TABLE: tuple[tuple[str, Struct], ...] = (
             daily_pay=ASSET,
             subject=TEXT,
             permlink=TEXT,
-            extensions=Vector(StaticVariant(("void_t", None), ("update_proposal_end_date", Struct(end_date=TIME)))),
+            extensions=VariantSet(StaticVariant(("void_t", None), ("update_proposal_end_date", Struct(end_date=TIME)))),
         ),
     ),
     ("collateralized_convert", Struct(owner=NAME, requestid=U32, amount=ASSET)),
@@ -270,7 +271,7 @@ TABLE: tuple[tuple[str, Struct], ...] = (
                 "memo": TEXT,
                 "recurrence": U16,
                 "executions": U16,
-                "extensions": Vector(
+                "extensions": VariantSet(
                     StaticVariant(("void_t", None), ("recurrent_transfer_pair_id", Struct(pair_id=Int(1))))
                 ),
             }
@@ -296,11 +297,6 @@ def operation_name(raw: Any) -> str:
     if type(raw) is list and len(raw) == 2 and type(raw[0]) is str:
         return raw[0]
     raise HiveDataError(f"not an operation: {str(raw)[:60]}")
-
-
-def operation_body(raw: Any) -> Any:
-    """The fields of an operation in either API form, as JSON."""
-    return raw["value"] if type(raw) is dict else raw[1]
 
 
 def parse_operation(raw: Any, chain: Chain) -> Operation:

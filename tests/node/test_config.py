@@ -20,6 +20,10 @@ signing = "keys/signing.wif"
 [[api]]
 url = "https://api.example"
 operator = "north"
+
+[[api]]
+url = "https://api.other"
+operator = "south"
 """
 
 
@@ -45,7 +49,7 @@ def test_the_least_that_a_node_needs_and_the_defaults(load, tmp_path):
     config = load(LEAST)
     assert (config.account, config.poll_seconds, config.log_format, config.log_level) == ("alice", 1, "console", "info")
     assert config.policy == Policy() == Policy(True, ("rotation", "standing"), None, None)
-    assert config.apis == (ApiConfig("https://api.example", "north"),)
+    assert config.apis == (ApiConfig("https://api.example", "north"), ApiConfig("https://api.other", "south"))
 
 
 def test_paths_are_relative_to_the_file(load, tmp_path):
@@ -59,12 +63,12 @@ def test_paths_are_relative_to_the_file(load, tmp_path):
 def test_every_key(load):
     config = load(
         LEAST.replace('data = "/var/lib/waggle"', 'data = "d"\npoll_seconds = 0.5')
-        + '[[api]]\nurl = "http://127.0.0.1:1"\noperator = "south"\n'
+        + '[[api]]\nurl = "http://127.0.0.1:1"\noperator = "west"\n'
         + '[policy]\nsecond_opinion = false\nallow = ["payout"]\nmax_hive = 5\nmax_hbd = 0\n'
         + '[log]\nformat = "json"\nlevel = "debug"\n'
     )
     assert config.policy == Policy(False, ("payout",), 5, 0)
-    assert [api.operator for api in config.apis] == ["north", "south"]
+    assert [api.operator for api in config.apis] == ["north", "south", "west"]
     assert (config.poll_seconds, config.log_format, config.log_level) == (0.5, "json", "debug")
 
 
@@ -127,7 +131,8 @@ def test_every_value_that_cannot_be_used_at_once(load):
         "node.account: 'Al ice' is no Hive account name",
         "node.poll_seconds: between 0.005 and 60",
         "api[0].url: 'ftp://api.example' is no http or https URL",
-        "api[1]: exactly url and operator",
+        "api[1].url: 'ftp://api.other' is no http or https URL",
+        "api[2]: exactly url and operator",
         "policy.allow: 'everything' is none of rotation, standing, payout",
         "log.format: 'xml' is none of console, json",
         "log.level: 'loud' is none of debug, info, warning",
@@ -138,6 +143,13 @@ def test_every_value_that_cannot_be_used_at_once(load):
 def test_without_a_server_it_cannot_run(load, apis):
     text = apis + LEAST.partition("[[api]]")[0] if apis.startswith("api") else LEAST.partition("[[api]]")[0] + apis
     assert "api: at least one [[api]] with url and operator" in problems(load, text)
+
+
+def test_one_operator_alone_is_not_enough(load):
+    found = problems(load, LEAST.replace('"south"', '"north"'))
+    assert found == [
+        "api: two servers of different operators: the first block and second attempts of payouts need both"
+    ]
 
 
 @pytest.mark.parametrize("poll", ["0", "-1", "0.004", "61", "nan", "inf"])
