@@ -92,7 +92,7 @@ def _wrong_values(document: dict[str, Any]) -> list[str]:
     operators = {str(server.get("operator")) for server in servers if isinstance(server, dict)}
     if servers and len(operators) < 2:
         wrong.append(
-            "api: two servers of different operators: the first block, and second attempts of payouts, need both"
+            "api: two servers of different operators: the first block and second attempts of payouts need both"
         )
     policy = document.get("policy", {})
     for kind in policy.get("allow", []):

@@ -101,8 +101,8 @@ def problems(values: dict[str, object]) -> list[str]:
     oldest = 3 * (2 * numbers["round_length"] - numbers["report_at"])
     if numbers["header_min_left"] + oldest >= numbers["header_lifetime"]:
         found.append(
-            f"parameters.header_min_left: {numbers['header_min_left']} and {oldest} s for two rounds less report_at are not "
-            f"below header_lifetime {numbers['header_lifetime']}: nothing could be built"
+            f"parameters.header_min_left: {numbers['header_min_left']} and {oldest} s for two rounds less report_at "
+            f"are not below header_lifetime {numbers['header_lifetime']}: nothing could be built"
         )
     if numbers["trace_keep"] < 2 * numbers["round_length"]:
         found.append(f"parameters.trace_keep: {numbers['trace_keep']} is below two rounds: roots could not be compared")

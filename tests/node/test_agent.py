@@ -18,7 +18,6 @@ from node.agent import (
     differs_from_agreed,
     is_groups_own,
     missing_keys,
-    waiting_payloads,
     wanted,
 )
 from processors.hive.authority import Required, verify_authority
@@ -314,14 +313,6 @@ def test_whether_the_account_is_the_groups_own():
     world.authority(1, ["somebody outside"], roles=("owner",))
     at(world, 1_051)
     assert not is_groups_own(world.state)
-
-
-def test_how_many_payloads_wait():
-    world = new_world()
-    world.payout()
-    world.payout()
-    at(world, 1_051)
-    assert waiting_payloads(world.state) == 2
 
 
 # -- the signatures that a broadcast carries

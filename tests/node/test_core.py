@@ -9,16 +9,19 @@ from msgspec.structs import replace
 
 from node.agent import MAX_BROADCASTS_A_BLOCK, MAX_JSONS_A_BLOCK
 from node.core import AGAIN_AFTER, JSON_LIFETIME, LIVE_WITHIN, ChainView, NodeCore
-from node.devnet.founding import MemberKeys, found, genesis_document, member_keys, new_chain
+from node.devnet.founding import GROUP, MemberKeys, found, genesis_document, member_keys, new_chain
 from node.devnet.group import VirtualGroup
 from node.devnet.watching import PARAMETERS, PAYOUT
 from node.errors import JournalError
 from node.outbox import Outbox
 from node.signer.journal import Journal
+from node.signer.opinion import Opinion
 from node.signer.policy import Policy
 from node.signer.signer import Signer
+from processors.hive.block import reference_prefix
 from processors.hive.crypto import recover
-from processors.hive.transaction import pack_transaction, signing_digest
+from processors.hive.operations import Operation
+from processors.hive.transaction import Transaction, pack_transaction, signing_digest
 from state.schema import AUTHORITY, BALANCE, DONE, MS, NODE, REPORT, RUNNER, SIG, Balance
 from state.state import State
 from state.store import LevelStore
@@ -290,6 +293,40 @@ def test_without_its_outbox_it_sends_doubles_and_nothing_worse(tmp_path):
 
 
 # -- the journal fails
+
+
+def test_an_abstaining_second_opinion_is_told_once_and_signed_over(tmp_path, monkeypatch):
+    monkeypatch.setattr("node.signer.policy.second_opinion", lambda tx, chain: Opinion(None, "beem is at a loss"))
+    group = new_group(tmp_path)
+    run_to_founded(group)
+    told = [(name, fields["op"]) for _, name, event, fields in group.events if event == "abstained"]
+    assert told and len(told) == len(set(told))
+
+
+def test_a_recovery_of_the_account_is_an_alarm(tmp_path):
+    group = new_group(tmp_path)
+    run_to_founded(group)
+    founder = member_keys(1)
+    authority = group.chain.ledger.accounts["stranger"].owner
+    value = {
+        "recovery_account": founder.account,
+        "account_to_recover": GROUP,
+        "new_owner_authority": authority,
+        "extensions": (),
+    }
+    send(group, founder, Operation("request_account_recovery", value))
+    group.run(4)
+    alarms = [fields for _, name, event, fields in group.events if event == "alarm" and name == "runner03"]
+    assert [(alarm["what"], alarm["account"]) for alarm in alarms] == [("request_account_recovery", founder.account)]
+
+
+def send(group, member, operation):
+    """Send an operation, signed by a member's account key."""
+    chain = group.chain
+    head = chain.head_number
+    tx = Transaction(head & 0xFFFF, reference_prefix(chain.head_id), chain.head_time + 60, (operation,))
+    digest = signing_digest(pack_transaction(tx, chain.chain), chain.chain)
+    chain.submit(replace(tx, signatures=(member.account_key.sign(digest),)))
 
 
 def test_when_the_journal_cannot_be_written_the_node_hands_out_no_signature(tmp_path, monkeypatch):

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from node.errors import JournalError
 from node.signer.journal import Journal
 from node.signer.opinion import Opinion
-from node.signer.policy import Policy, abstention, judge, rebuild
+from node.signer.policy import Policy, judge, rebuild
 from node.signer.signer import Signer
 from processors.authority import strict
 from processors.builder import group_transaction, rotation_operation
@@ -337,8 +337,20 @@ def test_another_library_that_disagrees(either, monkeypatch):
 
 def test_one_that_abstains_says_so_and_stops_nothing(either, monkeypatch):
     monkeypatch.setattr("node.signer.policy.second_opinion", lambda tx, chain: Opinion(None, "beem is at a loss"))
-    assert either.verdict.kind == "sign"
-    assert abstention(either.genesis, either.record) == "beem is at a loss"
+    assert (either.verdict.kind, either.verdict.why, either.verdict.detail) == (
+        "sign",
+        "abstained",
+        "beem is at a loss",
+    )
+
+
+def test_one_that_breaks_holds_this_transaction_and_not_the_node(either, monkeypatch):
+    def broken(tx, chain):
+        raise ImportError("no beembase")
+
+    monkeypatch.setattr("node.signer.opinion._pack_with_beem", broken)
+    either.stops("hold", "second_opinion")
+    assert "policy.second_opinion = false" in either.verdict.detail
 
 
 def test_one_that_is_switched_off_is_not_asked(either, monkeypatch):

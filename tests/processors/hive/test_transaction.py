@@ -136,3 +136,25 @@ def test_sets_are_read_as_sets():
     ]
     tx = parse_transaction({**EMPTY, "operations": [raw]}, MAINNET)
     assert tx.operations[0].value["required_auths"] == ("al1", "bob")
+
+
+@pytest.mark.parametrize("text", ["ä", "é 🐝", "\udcff", "a\udcc3", "\udcc3\udca4x"])
+def test_the_same_bytes_are_the_same_value_however_they_were_escaped(text):
+    """A server may write the bytes of a text as lone halves; the Merkle root proves the bytes, so the value is one."""
+    raw = text.encode("utf-8", "surrogateescape")
+    escaped = "".join(chr(0xDC00 + octet) if octet >= 0x80 else chr(octet) for octet in raw)
+    both = [
+        parse_transaction({**EMPTY, "operations": [["custom_json", custom(form)]]}, MAINNET) for form in (text, escaped)
+    ]
+    assert both[0] == both[1]
+    assert pack_transaction(both[0], MAINNET) == pack_transaction(both[1], MAINNET)
+
+
+def custom(json):
+    return {"required_auths": ["alice"], "required_posting_auths": [], "id": "x", "json": json}
+
+
+def test_extensions_are_sets_by_alternative():
+    body = {"creator": "alice", "fee": "0.000 HIVE", "extensions": [[0, {}], [0, {}]]}
+    tx = parse_transaction({**EMPTY, "operations": [["claim_account", body]]}, MAINNET)
+    assert len(tx.operations[0].value["extensions"]) == 1

@@ -1,0 +1,201 @@
+"""What a node believes of its servers, and what it does when they fail, lie or differ (protocol sections 2 and 11)."""
+
+import asyncio
+import json
+
+import msgspec
+import pytest
+
+from node.config import ApiConfig, Config
+from node.core import ChainView, NodeCore, Outgoing
+from node.devnet.founding import GROUP, found, genesis_document, member_keys, new_chain
+from node.devnet.rpc import Methods
+from node.devnet.watching import PARAMETERS
+from node.errors import ApiError, BroadcastRefusedError, FeedError
+from node.outbox import Outbox
+from node.runtime import Runtime
+from node.signer.journal import Journal
+from node.signer.policy import Policy
+from node.signer.signer import Signer
+from processors.hive.compounds import AUTHORITY
+from state.state import State
+from state.store import MemoryStore
+
+
+class FakeApi:
+    """A server of a devnet's chain without wires; ``answers`` replaces what a method would say, or raises it."""
+
+    def __init__(self, operator, chain):
+        self.url, self.operator = f"http://{operator}", operator
+        self.methods = Methods(chain, chain.submit)
+        self.answers = {}
+        self.broadcasts = 0
+
+    async def call(self, method, params):
+        answer = self.answers.get(method)
+        if isinstance(answer, Exception):
+            raise answer
+        if callable(answer):
+            return answer(params)
+        return answer if answer is not None else self.methods.call(method, params)
+
+    async def raw(self, method, params, timeout=None):
+        return msgspec.Raw(json.dumps(await self.call(method, params)).encode())
+
+    async def broadcast(self, shown):
+        self.broadcasts += 1
+        answer = self.answers.get("broadcast")
+        if isinstance(answer, Exception):
+            raise answer
+
+
+class Setting:
+    """A chain of 30 blocks, a node of runner01, and two servers of different operators."""
+
+    def __init__(self, folder):
+        members = [member_keys(number) for number in range(1, 6)]
+        self.chain = new_chain(members, members[0])
+        for _ in range(30):
+            self.chain.produce()
+        self.genesis = found(genesis_document(members, start_block=20, parameters=PARAMETERS))
+        self.events = []
+        state = State(MemoryStore(), self.genesis.hash, round_length=20)
+        signer = Signer(
+            [members[0].signing_key], Journal(folder / "journal", self.genesis.hash), Policy(), self.genesis
+        )
+        log = lambda event, fields: self.events.append((event, fields))  # noqa: E731
+        self.core = NodeCore(
+            self.genesis, state, "runner01", members[0].account_key, signer, Outbox(None), "0.1.0", log
+        )
+        apis = (ApiConfig("http://north", "north"), ApiConfig("http://south", "south"))
+        config = Config("runner01", folder, folder, 1.0, folder, folder, apis, Policy(), "json", "info")
+        self.runtime = Runtime(self.core, config, None, log)
+        self.north, self.south = (FakeApi(name, self.chain) for name in ("north", "south"))
+        self.runtime.apis = [self.north, self.south]
+
+    def turn(self):
+        asyncio.run(self.runtime.turn(asyncio.Event()))
+
+    def told(self, event):
+        return [fields for name, fields in self.events if name == event]
+
+
+@pytest.fixture
+def setting(tmp_path):
+    return Setting(tmp_path)
+
+
+def test_it_begins_with_a_block_that_two_operators_give_alike(setting):
+    setting.turn()
+    assert setting.core.state.height == 29
+    assert setting.told("live")
+
+
+def test_it_does_not_begin_when_they_differ(setting):
+    other = new_chain([member_keys(1)], member_keys(1))
+    for number in range(20):
+        other.produce(other.head_time + 3 + (number == 19))
+    raw = other.show_block(20, typed=True)
+    setting.south.answers["block_api.get_block_range"] = {"blocks": [raw]}
+    with pytest.raises(FeedError, match="differ about block 20"):
+        setting.turn()
+    assert setting.core.state.height == -1
+
+
+def test_it_does_not_begin_on_the_word_of_one_operator(setting):
+    setting.runtime.apis = [setting.north, FakeApi("north", setting.chain)]
+    with pytest.raises(FeedError, match="two servers of different operators"):
+        setting.turn()
+
+
+def test_a_block_that_is_not_later_than_its_predecessor_is_refused(setting):
+    setting.turn()
+    setting.chain.produce(setting.chain.head_time)
+    setting.chain.produce()
+    with pytest.raises(FeedError, match="not later than the one before"):
+        setting.turn()
+
+
+def test_another_authority_on_chain_than_in_the_state_stops_it(setting):
+    shown = setting.north.methods.accounts([GROUP], typed=True)[0]
+    stranger = setting.chain.ledger.accounts["stranger"].owner
+    shown["active"] = AUTHORITY.show(stranger, setting.chain.chain, True)
+    setting.north.answers["database_api.find_accounts"] = {"accounts": [shown]}
+    with pytest.raises(FeedError, match="another active authority"):
+        for _ in range(20):
+            setting.turn()
+            assert not setting.told("sent") and not setting.told("live")
+            setting.chain.produce()
+    assert setting.told("authority_differs")
+
+
+def outgoing(setting):
+    """Some transaction of the node's."""
+    view = ChainView(30, setting.chain.head_time, 29)
+    return setting.core._json("report:20", "report", {"v": 1}, view)
+
+
+def send(setting):
+    setting.turn()
+    setting.events.clear()
+    item: Outgoing = outgoing(setting)
+    asyncio.run(setting.runtime._send(item))
+    return "report:20" in setting.core._outbox.sent
+
+
+DUPLICATE = BroadcastRefusedError("Assert Exception:... Duplicate transaction check failed")
+REFUSED = BroadcastRefusedError("missing required active authority")
+
+
+@pytest.mark.parametrize(
+    "north, south, asked, taken",
+    [
+        (None, None, 1, True),
+        (ApiError("silence"), None, 2, True),
+        (REFUSED, None, 2, True),
+        (DUPLICATE, None, 2, True),
+        (DUPLICATE, DUPLICATE, 2, True),
+        (DUPLICATE, REFUSED, 2, True),
+        (REFUSED, REFUSED, 2, False),
+        (REFUSED, ApiError("silence"), 2, False),
+        (ApiError("silence"), ApiError("silence"), 2, False),
+    ],
+)
+def test_a_broadcast_goes_on_to_the_next_server(setting, north, south, asked, taken):
+    setting.north.answers["broadcast"], setting.south.answers["broadcast"] = north, south
+    assert send(setting) is taken
+    assert setting.north.broadcasts + setting.south.broadcasts == asked
+    assert bool(setting.told("refused")) == (not taken and REFUSED in (north, south))
+
+
+def ask(setting, txid):
+    setting.core.questions = lambda: {txid}
+    asyncio.run(setting.runtime._ask_about_past())
+    return setting.runtime._denied(txid)
+
+
+def test_two_operators_must_deny_an_earlier_attempt(setting):
+    setting.turn()
+    assert ask(setting, b"\1" * 20)
+    setting.south.answers["transaction_status_api.find_transaction"] = {"status": "within_irreversible_block"}
+    assert not ask(setting, b"\2" * 20)
+    setting.south.answers["transaction_status_api.find_transaction"] = ApiError("silence")
+    assert not ask(setting, b"\3" * 20)
+
+
+def test_unknown_says_nothing_while_that_server_is_behind_our_time(setting):
+    """Our own feed may have jumped ahead: a server at whose time the attempt can still come denies nothing."""
+    setting.turn()
+    setting.south.answers["block_api.get_block_header"] = {"header": {"timestamp": "2026-01-01T00:00:03"}}
+    assert not ask(setting, b"\1" * 20)
+    del setting.south.answers["block_api.get_block_header"]
+    assert ask(setting, b"\1" * 20), "asked again, once it has caught up"
+
+
+@pytest.mark.parametrize("time", ["2106-02-07T06:28:15", "2030-01-01T00:00:00", "1970-01-01T00:00:00"])
+def test_a_servers_time_cannot_make_our_transactions_unacceptable(setting, time):
+    setting.turn()
+    view = ChainView(2**40, {"2": 2**32 - 1, "1": 0}[time[0]], 29)
+    item = setting.core._json("report:20", "report", {"v": 1}, view)
+    now = setting.core.state.head.timestamp
+    assert now < item.tx.expiration <= now + 3_000 + 3 * 600 + 600
