@@ -192,7 +192,7 @@ class Runtime:
             if there != self.core.state.need(AUTHORITIES, role):
                 return self._authority_differs(role, view)
         self._authority_checked = True
-        self._log("live", {"height": self.core.state.height, "groups_own": is_groups_own(self.core.state)})
+        self._log("live", {"height": self.core.state.height, "members_keys_hold_it": is_groups_own(self.core.state)})
         self._tell_what_is_missing()
         return True
 

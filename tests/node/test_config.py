@@ -162,7 +162,6 @@ def test_a_section_that_is_no_table(load):
     assert problems(load, "log = 5\n" + LEAST) == ["log: must be written [log]"]
 
 
-@pytest.mark.skipif(not EXAMPLE.exists(), reason="the example is not written yet")
 def test_the_example_loads():
     config = load_config(EXAMPLE)
     assert config.policy == Policy()

@@ -26,13 +26,6 @@ from tests.processors.blocks import custom_json, custom_json_with_id
 from tests.processors.hostile import ACTOR, NAMES, VECTOR, Case, Scene, apply_corpus, cases, in_blocks, vector
 
 CORPUS = cases()
-#: cases whose text is bytes that are no UTF-8: read_block cannot read them yet (see the expected failure below)
-NO_UTF8 = {
-    case.name
-    for case in CORPUS
-    if case.name.partition(": ")[2]
-    in ("a byte that is no UTF-8", "a surrogate in UTF-8", "overlong slash", "8193 bytes of garbage")
-}
 Changes = dict[tuple[str, Any], Any]
 
 
@@ -169,7 +162,7 @@ def test_the_form_of_the_answer_changes_nothing(typed: bool, hints: bool) -> Non
     for decoded in (True, False):
         own = Scene()
         for some in in_blocks():
-            made = [case.make(own) for case in some if case.name not in NO_UTF8]
+            made = [case.make(own) for case in some]
             own.stage.block(*made, typed=typed, hints=hints, decoded=decoded)
         roots.add(own.stage.state.current_root())
     assert len(roots) == 1
