@@ -14,12 +14,7 @@ AT = 1_060
 @pytest.fixture
 def world() -> World:
     """Five signers, threshold 3; a payout is out."""
-    found = World()
-    for name in "abcde":
-        found.member(name)
-    found.strict("abcde")
-    found.record(payloads=(found.payout(),))
-    return found
+    return World.paying()
 
 
 def confirm(world: World, op: str = OP, height: int = 1_080) -> None:

@@ -40,12 +40,7 @@ def record(world: World, op: str = OP) -> Record:
 
 @pytest.fixture
 def world() -> World:
-    found = World()
-    for name in "abcde":
-        found.member(name)
-    found.strict("abcde")
-    found.record(payloads=(found.payout(),))
-    return found
+    return World.paying()
 
 
 # -- when

@@ -22,12 +22,7 @@ def refuse(world: World, *names: str, op: str = OP) -> Record:
 @pytest.fixture
 def world() -> World:
     """Five signers, threshold 3; a payout is out."""
-    found = World()
-    for name in "abcde":
-        found.member(name)
-    found.strict("abcde")
-    found.record(payloads=(found.payout(),))
-    return found
+    return World.paying()
 
 
 def test_it_is_noted_with_its_code(world):

@@ -28,12 +28,7 @@ def status(world: World, *names: str) -> str:
 @pytest.fixture
 def world() -> World:
     """Five signers, threshold 3; a payout is out."""
-    found = World()
-    for name in "abcde":
-        found.member(name)
-    found.strict("abcde")
-    found.record(payloads=(found.payout(),))
-    return found
+    return World.paying()
 
 
 # -- what counts as a signature

@@ -95,6 +95,16 @@ class World:
         self.view.put(OWNER_CHANGES, OwnerChanges(()))
         self.authority(1, ["somebody outside"])
 
+    @classmethod
+    def paying(cls) -> "World":
+        """Five signers, threshold 3; a payout is out."""
+        found = cls()
+        for name in "abcde":
+            found.member(name)
+        found.strict("abcde")
+        found.record(payloads=(found.payout(),))
+        return found
+
     def at(self, height: int, *, time: int | None = None, txid: bytes = b"") -> Context:
         """What a rule sees in block ``height``."""
         moment: Any = Moment(height, time_of(height) if time is None else time)
