@@ -5,14 +5,12 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.table import Row, of
-from benchmarks.world import members
+from benchmarks.world import members, registration
 from node.devnet.founding import MemberKeys, devnet_key, found, genesis_document, new_chain
 from node.devnet.group import VirtualGroup
-from processors.genesis import pop_digest
 from processors.hive.block import reference_prefix
-from processors.hive.keys import public_key_to_text
-from processors.hive.operations import Operation
-from processors.hive.transaction import Transaction, pack_transaction, signing_digest
+from processors.hive.operations import active_custom_json
+from processors.hive.transaction import Transaction
 from state.schema import DONE, NODE, QUEUE
 
 MEMBERS, ROTATIONS = 25, 10
@@ -22,26 +20,10 @@ PARAMETERS = {"round_length": 100, "ripe_rounds": 1, "rotation_patience": 1, "se
 def register(group: VirtualGroup, member: MemberKeys) -> None:
     """node_add with the member's present signing key."""
     chain = group.chain
-    body = {
-        "domain": "https://bench.example",
-        "signing_key": public_key_to_text(member.signing_key.public, chain.chain.address_prefix),
-        "pop": member.signing_key.sign(pop_digest(group.genesis.hash, member.account)).hex(),
-    }
-    value = {
-        "required_auths": (member.account,),
-        "required_posting_auths": (),
-        "id": "waggle_node_add",
-        "json": json.dumps(body),
-    }
-    tx = Transaction(
-        chain.head_number & 0xFFFF,
-        reference_prefix(chain.head_id),
-        chain.head_time + 300,
-        (Operation("custom_json", value),),
-    )
-    digest = signing_digest(pack_transaction(tx, chain.chain), chain.chain)
-    signature = member.account_key.sign(digest)
-    chain.submit(Transaction(tx.ref_block_num, tx.ref_block_prefix, tx.expiration, tx.operations, (), (signature,)))
+    operation = active_custom_json(member.account, "waggle_node_add", json.dumps(registration(group.genesis, member)))
+    prefix, expiration = reference_prefix(chain.head_id), chain.head_time + 300
+    tx = Transaction(chain.head_number & 0xFFFF, prefix, expiration, (operation,))
+    chain.submit(member.account_key.sign_transaction(tx, chain.chain))
 
 
 def confirmations() -> list[float]:

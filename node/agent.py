@@ -22,6 +22,7 @@ from state.schema import (
     SIG,
     TALLY,
     Record,
+    Round,
     Taken,
 )
 from state.state import State
@@ -105,30 +106,27 @@ def wanted(state: State, params: Params, me: Me, memory: Memory) -> list[Action]
 
 def agrees(state: State, params: Params) -> bool:
     """Whether the last tally agreed, on this node's own root: without it nothing is signed."""
-    tally = state.need(TALLY)
-    start = tally.height - params.round_length
+    start = state.need(TALLY).height - params.round_length
     found = state.get(ROUND, start) if start >= 0 else None
     return found is not None and found.root is not None and found.root == state.root(start)
 
 
 def differs_from_agreed(state: State, params: Params) -> int | None:
     """H of the last round if it agreed on a root that is not this node's, else None."""
-    tally = state.need(TALLY)
-    start = tally.height - params.round_length
+    start = state.need(TALLY).height - params.round_length
     found = state.get(ROUND, start) if start >= 0 else None
-    if found is None or found.root is None:
-        return None
-    own = state.root(start)
-    return start if own is not None and own != found.root else None
+    return start if found is not None and _differs(state, start, found) else None
 
 
-def first_difference(state: State, params: Params) -> int | None:
+def first_difference(state: State) -> int | None:
     """The first round, of those kept, that agreed on a root which is not this node's: a restart forgets nothing."""
-    for (start,), found in state.walk(ROUND):
-        own = state.root(int(start)) if found.root is not None else None
-        if own is not None and own != found.root:
-            return int(start)
-    return differs_from_agreed(state, params)
+    return next((int(start) for (start,), found in state.walk(ROUND) if _differs(state, int(start), found)), None)
+
+
+def _differs(state: State, start: int, found: Round) -> bool:
+    """Whether a round agreed on another root than this node's, where it still knows its own."""
+    own = state.root(start) if found.root is not None else None
+    return own is not None and own != found.root
 
 
 def _is_due(action: Action, memory: Memory, height: int) -> bool:

@@ -28,8 +28,8 @@ from node.signer.signer import Signer
 from processors.engine import apply_block
 from processors.genesis import Genesis
 from processors.hive.block import Block, reference_prefix
-from processors.hive.operations import Operation
-from processors.hive.transaction import Transaction, pack_transaction, signing_digest, unpack_transaction
+from processors.hive.operations import active_custom_json
+from processors.hive.transaction import Transaction, unpack_transaction
 from state.schema import FEED, HEAD, MS, QUEUE
 from state.state import State
 
@@ -87,7 +87,7 @@ class NodeCore:
         self._log = log
         self._told: dict[str, str] = {}
         #: H of the round in which the group agreed on another root than ours: then this node signs nothing.
-        self.halted_at: int | None = first_difference(state, genesis.params) if state.height >= 0 else None
+        self.halted_at: int | None = first_difference(state)
 
     def apply(self, block: Block, *, flush: bool = True) -> None:
         """Apply the next block of the feed. Raises EngineError and StateError: the node stops."""
@@ -179,22 +179,15 @@ class NodeCore:
     def _json(self, content: str, name: str, body: dict[str, object], view: ChainView) -> Outgoing:
         """A custom_json of ours, signed by the account key."""
         head = self.state.need(HEAD)
-        operation = Operation(
-            "custom_json",
-            {
-                "required_auths": (self.me.account,),
-                "required_posting_auths": (),
-                "id": self.genesis.prefix + name,
-                "json": json.dumps(body, separators=(",", ":")),
-            },
+        operation = active_custom_json(
+            self.me.account, self.genesis.prefix + name, json.dumps(body, separators=(",", ":"))
         )
         # a server's time counts only as far as its block number can explain it
         ahead = min(MAX_LAG, max(0, view.head_number - head.height))
         latest = head.timestamp + BLOCK_SECONDS * ahead + TIME_SLACK
         expiration = min(max(view.head_time, head.timestamp), latest) + JSON_LIFETIME
         tx = Transaction(head.height & 0xFFFF, reference_prefix(head.block_id), expiration, (operation,))
-        digest = signing_digest(pack_transaction(tx, self.genesis.chain), self.genesis.chain)
-        return Outgoing(content, msgspec.structs.replace(tx, signatures=(self._account_key.sign(digest),)))
+        return Outgoing(content, self._account_key.sign_transaction(tx, self.genesis.chain))
 
     def _tidy_outbox(self) -> None:
         """Drop what concerns transactions that are gone and rounds that are over."""

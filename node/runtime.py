@@ -22,6 +22,7 @@ from node.outbox import Outbox
 from node.signer.journal import Journal
 from node.signer.keys import load_keys
 from node.signer.signer import Signer
+from processors.authority_form import as_stored
 from processors.engine import begin
 from processors.genesis import ROLES, Genesis, parse
 from processors.hive.block import Block
@@ -30,7 +31,7 @@ from processors.hive.errors import HiveDataError
 from processors.hive.keys import public_key_to_text
 from processors.hive.transaction import show_transaction
 from state.schema import AUTHORITY as AUTHORITIES
-from state.schema import NODE, Authority
+from state.schema import NODE
 from state.state import State
 from state.store import LevelStore
 
@@ -186,10 +187,7 @@ class Runtime:
         except (KeyError, IndexError, TypeError, HiveDataError) as error:
             raise ApiError(f"{self._source.url}: no account {self.core.genesis.group}: {error}") from error
         for role, found_authority in theirs.items():
-            there = Authority(
-                found_authority.weight_threshold, found_authority.key_auths, found_authority.account_auths
-            )
-            if there != self.core.state.need(AUTHORITIES, role):
+            if as_stored(found_authority) != self.core.state.need(AUTHORITIES, role):
                 return self._authority_differs(role, view)
         self._authority_checked = True
         self._log("live", {"height": self.core.state.height, "members_keys_hold_it": is_groups_own(self.core.state)})
@@ -240,9 +238,9 @@ class Runtime:
             if not open_questions:
                 continue
             try:
-                time = await irreversible_time(api)
+                reached = await irreversible_time(api)
                 for txid in open_questions:
-                    if time >= self._asked[txid] and await is_unknown(api, txid):
+                    if reached >= self._asked[txid] and await is_unknown(api, txid):
                         self._denials[txid].add(api.operator)
             except ApiError as error:
                 self._log("api_error", {"error": str(error)})

@@ -3,14 +3,14 @@
 from msgspec.structs import replace
 
 from processors.authority import can_meet_owner, signers, strict
+from processors.authority_form import as_carried
 from processors.context import Context, finish, schedule
 from processors.genesis import Genesis
 from processors.hive.chain import ASSET_NAMES
 from processors.hive.keys import NULL_KEY
-from processors.hive.operations import Operation
+from processors.hive.operations import Operation, active_custom_json
 from processors.hive.transaction import Transaction, pack_transaction, signing_digest, transaction_id
 from processors.hive.types import Asset
-from processors.hive.types import Authority as HiveAuthority
 from processors.rotation import wanted_keys
 from state.schema import (
     AUTHORITY,
@@ -59,15 +59,7 @@ def operation_id(height: int, header: Taken) -> str:
 def confirming_operation(genesis: Genesis, op: str) -> Operation:
     """The custom_json that rides in every group transaction and confirms it."""
     json = '{"op":"' + op + '"}'
-    return Operation(
-        "custom_json",
-        {
-            "required_auths": (genesis.group,),
-            "required_posting_auths": (),
-            "id": genesis.prefix + "ms_signed",
-            "json": json,
-        },
-    )
+    return active_custom_json(genesis.group, genesis.prefix + "ms_signed", json)
 
 
 def transfer_operation(genesis: Genesis, payload: Payload) -> Operation:
@@ -78,7 +70,7 @@ def transfer_operation(genesis: Genesis, payload: Payload) -> Operation:
 
 def rotation_operation(genesis: Genesis, authority: Authority, roles: tuple[str, ...]) -> Operation:
     """The account_update that gives ``roles`` the wanted authority; Hive leaves memo key and metadata alone."""
-    given = HiveAuthority(authority.threshold, authority.accounts, authority.keys)
+    given = as_carried(authority)
     changed = {role: given if role in roles else None for role in ("owner", "active", "posting")}
     return Operation("account_update", {"account": genesis.group, **changed, "memo_key": NULL_KEY, "json_metadata": ""})
 

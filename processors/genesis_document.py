@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from processors import params as parameters
+from processors.authority_form import as_stored
 from processors.hive.chain import Chain
 from processors.hive.compounds import AUTHORITY
 from processors.hive.crypto import is_valid_point, recover
@@ -143,7 +144,7 @@ class Reader:
             self.wrong.append(f"{place}: exactly weight_threshold, account_auths and key_auths, numbers as numbers")
         for name, _ in found.account_auths:
             self.name(f"{place}.account_auths", name)
-        return Authority(found.weight_threshold, found.key_auths, found.account_auths)
+        return as_stored(found)
 
     def amount(self, place: str, value: Any, lowest: int = 0) -> int:
         if type(value) is not int or not lowest <= value <= _MAX_AMOUNT:

@@ -2,6 +2,7 @@
 
 from msgspec.structs import replace
 
+from processors.authority_form import as_stored
 from processors.context import Context, forget_block, key_owner
 from processors.hive.chain import ASSET_NAMES
 from processors.hive.crypto import is_valid_point
@@ -9,7 +10,7 @@ from processors.hive.operations import Operation
 from processors.hive.types import Authority as HiveAuthority
 from processors.registry import operation
 from processors.signatures import authority_changed
-from state.schema import AUTHORITY, FEED, INCOME, NODE, OWNER_CHANGES, Authority, FeedNote, Income, OwnerChanges
+from state.schema import AUTHORITY, FEED, INCOME, NODE, OWNER_CHANGES, FeedNote, Income, OwnerChanges
 
 
 @operation("account_update", "account_update2", field="account", members=True)
@@ -55,8 +56,7 @@ def transfer(ctx: Context, operation: Operation) -> None:
 
 
 def _put(ctx: Context, role: str, authority: HiveAuthority) -> None:
-    found = Authority(authority.weight_threshold, authority.key_auths, authority.account_auths)
-    ctx.view.put(AUTHORITY, found, role)
+    ctx.view.put(AUTHORITY, as_stored(authority), role)
     if role == "owner":
         times = (*ctx.view.need(OWNER_CHANGES).times, ctx.timestamp)[-3:]
         ctx.view.put(OWNER_CHANGES, OwnerChanges(times))

@@ -16,8 +16,8 @@ from node.genesis_text import to_toml
 from node.signer.keys import write_key
 from processors.genesis import Genesis
 from processors.hive.block import reference_prefix
-from processors.hive.operations import Operation
-from processors.hive.transaction import Transaction, pack_transaction, signing_digest
+from processors.hive.operations import Operation, active_custom_json
+from processors.hive.transaction import Transaction
 
 _CONFIG = """\
 [node]
@@ -135,27 +135,13 @@ class Cluster:
 
     def submit_as(self, member: MemberKeys, name: str, body: dict[str, Any]) -> None:
         """Send a custom_json of the group's, signed by a member's account key, as its wallet would."""
-        self.submit(
-            member,
-            Operation(
-                "custom_json",
-                {
-                    "required_auths": (member.account,),
-                    "required_posting_auths": (),
-                    "id": self.genesis.prefix + name,
-                    "json": json.dumps(body),
-                },
-            ),
-        )
+        self.submit(member, active_custom_json(member.account, self.genesis.prefix + name, json.dumps(body)))
 
     def submit(self, member: MemberKeys, operation: Operation) -> None:
         """Send any operation of a member's account."""
         head = self.chain.head_number
         tx = Transaction(head & 0xFFFF, reference_prefix(self.chain.head_id), self.chain.head_time + 300, (operation,))
-        signature = member.account_key.sign(signing_digest(pack_transaction(tx, CHAIN), CHAIN))
-        self.chain.submit(
-            Transaction(tx.ref_block_num, tx.ref_block_prefix, tx.expiration, tx.operations, (), (signature,))
-        )
+        self.chain.submit(member.account_key.sign_transaction(tx, CHAIN))
 
     def _write_node(self, member: MemberKeys) -> None:
         home = self.folder / member.account

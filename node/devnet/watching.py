@@ -7,6 +7,7 @@ from typing import Any
 
 from node.devnet.cluster import Cluster
 from node.devnet.founding import GROUP, RECEIVER
+from processors.authority_form import as_stored
 from processors.genesis import ROLES
 from state.schema import Authority
 
@@ -51,8 +52,7 @@ async def until(cluster: Cluster, what: str, condition: Callable[[], bool], roun
 
 def chain_authority(cluster: Cluster, role: str) -> Authority:
     """An authority of the group account as the chain has it."""
-    found = getattr(cluster.chain.ledger.accounts[GROUP], role)
-    return Authority(found.weight_threshold, found.key_auths, found.account_auths)
+    return as_stored(getattr(cluster.chain.ledger.accounts[GROUP], role))
 
 
 def holds_wanted(cluster: Cluster) -> bool:

@@ -4,10 +4,14 @@ import os
 import stat
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from node.errors import KeyFileError
 from processors.hive import crypto
+from processors.hive.chain import Chain
 from processors.hive.errors import HiveDataError
 from processors.hive.keys import private_key_from_wif, private_key_to_wif
+from processors.hive.transaction import Transaction, pack_transaction, signing_digest
 
 
 class SecretKey:
@@ -22,6 +26,10 @@ class SecretKey:
     def sign(self, digest: bytes) -> bytes:
         """The canonical signature (65 bytes) of a 32-byte digest."""
         return crypto.sign(self._secret, digest)
+
+    def sign_transaction(self, tx: Transaction, chain: Chain) -> Transaction:
+        """The transaction with this key's signature, over the legacy pack, as its only one."""
+        return replace(tx, signatures=(self.sign(signing_digest(pack_transaction(tx, chain), chain)),))
 
     def __repr__(self) -> str:
         return f"SecretKey(public={self.public.hex()})"

@@ -8,6 +8,7 @@ from node.agent import agrees
 from node.signer.journal import Journal
 from node.signer.opinion import second_opinion
 from processors.authority import is_strict
+from processors.authority_form import as_stored
 from processors.builder import group_transaction, operation_id, rotation_operation, transfer_operation
 from processors.genesis import Genesis
 from processors.hive.errors import HiveDataError
@@ -118,7 +119,7 @@ def rotation_of(genesis: Genesis, record: Record) -> tuple[Authority, tuple[str,
     if len(set(given.values())) != 1:
         return nothing
     found = next(iter(given.values()))
-    return Authority(found.weight_threshold, found.key_auths, found.account_auths), tuple(given)
+    return as_stored(found), tuple(given)
 
 
 def _allowed(
@@ -141,7 +142,7 @@ def _rotation_allowed(state: State, policy: Policy, operation: Operation) -> Ver
     if "rotation" not in policy.allow:
         return Verdict("refuse", "not_allowed", "policy.allow has no rotation")
     given = operation.value["active"]
-    if given is None or not is_strict(Authority(given.weight_threshold, given.key_auths, given.account_auths)):
+    if given is None or not is_strict(as_stored(given)):
         return Verdict("refuse", "not_strict", "the authority has not the shape of protocol section 4")
     for key, _ in given.key_auths:
         owner = state.get(KEY, key)

@@ -289,6 +289,12 @@ class Operation(msgspec.Struct, frozen=True):
     value: dict[str, Any]
 
 
+def active_custom_json(account: str, kind: str, json: str) -> Operation:
+    """A custom_json by one account's active authority: the form of everything the group says."""
+    value = {"required_auths": (account,), "required_posting_auths": (), "id": kind, "json": json}
+    return Operation("custom_json", value)
+
+
 def operation_name(raw: Any) -> str:
     """The name of an operation in either API form, without looking at its fields."""
     if type(raw) is dict and type(raw.get("type")) is str:
