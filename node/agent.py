@@ -100,7 +100,7 @@ def wanted(state: State, params: Params, me: Me, memory: Memory) -> list[Action]
     if state.get(NODE, me.account) is None:
         return []
     height = state.height
-    actions: list[Action] = [*_report(state, params, me), *_signatures(state, me), *_broadcasts(state, me)]
+    actions: list[Action] = [*_report(state, params, me), *_signatures(state, me), *_broadcasts(state, params, me)]
     return [action for action in actions if _is_due(action, memory, height)]
 
 
@@ -176,16 +176,29 @@ def _signatures(state: State, me: Me) -> list[SignTransaction]:
     return sorted(found, key=lambda action: (not action.rotation, action.built, action.op, action.key))
 
 
-def _broadcasts(state: State, me: Me) -> list[BroadcastTransaction]:
+def _broadcasts(state: State, params: Params, me: Me) -> list[BroadcastTransaction]:
     now = state.need(HEAD).timestamp
+    rotating = _rotation_on_its_way(state, params)
     found = []
     for (name,), record in state.walk(MS):
-        if record.status != "ready" or now >= record.expiration:
+        if record.status != "ready" or now >= record.expiration or (rotating and record.kind != "rotation"):
             continue
         accounts = due_accounts(record)
         if accounts is None or me.account in accounts:
             found.append(BroadcastTransaction(str(name), record.ready_at))
     return sorted(found, key=lambda action: (action.ready_at, action.op))
+
+
+def _rotation_on_its_way(state: State, params: Params) -> bool:
+    """Whether a rotation became ready less than a recast ago: what is signed by the keys it replaces would cross it on
+    the way and be refused. One that still stands after that holds nothing up any more."""
+    return any(
+        record.kind == "rotation"
+        and record.status == "ready"
+        and state.height - record.ready_at < params.recast_every
+        and state.need(HEAD).timestamp < record.expiration
+        for _, record in state.walk(MS)
+    )
 
 
 def chosen_signatures(state: State, op: str, record: Record) -> list[bytes]:

@@ -57,10 +57,14 @@ class ChainView(msgspec.Struct, frozen=True):
 
 
 class Outgoing(msgspec.Struct, frozen=True):
-    """A signed transaction to be broadcast; ``content`` goes into the outbox once it was accepted."""
+    """A signed transaction to be broadcast; ``content`` goes into the outbox once it was accepted.
+
+    ``roles``: the authorities of the group account that it was signed for, none if it is the node's own.
+    """
 
     content: str
     tx: Transaction
+    roles: tuple[str, ...] = ()
 
 
 class NodeCore:
@@ -144,7 +148,8 @@ class NodeCore:
         if isinstance(action, SendReport):
             return self._json(action.content, "report", self._report(action), view)
         if isinstance(action, BroadcastTransaction):
-            return Outgoing(action.content, self._group_transaction(action.op))
+            roles = self.state.need(MS, action.op).roles
+            return Outgoing(action.content, self._group_transaction(action.op), roles)
         return self._signature(action, view, denied)
 
     def _report(self, action: SendReport) -> dict[str, object]:

@@ -4,9 +4,10 @@ Losing it is harmless (things are sent twice, the rules take the first); it spar
 """
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
+
+from node.files import DISK, Files
 
 MAX_ENTRIES = 256
 
@@ -14,8 +15,9 @@ MAX_ENTRIES = 256
 class Outbox:
     """The outbox of a node; ``path`` None keeps it in memory."""
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, files: Files = DISK) -> None:
         self._path = path
+        self._files = files
         self._sent: dict[str, int] = self._load()
 
     @property
@@ -39,20 +41,15 @@ class Outbox:
             self._save()
 
     def _load(self) -> dict[str, int]:
-        if self._path is None or not self._path.exists():
+        raw = self._files.read(self._path) if self._path is not None else None
+        if raw is None:
             return {}
         try:
-            found = json.loads(self._path.read_text())
+            found = json.loads(raw)
             return {str(content): int(height) for content, height in list(found.items())[-MAX_ENTRIES:]}
         except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
             return {}  # torn by a crash: the doubles it would have spared are harmless
 
     def _save(self) -> None:
-        if self._path is None:
-            return
-        fresh = self._path.with_suffix(".new")
-        with open(fresh, "w") as file:
-            json.dump(self._sent, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(fresh, self._path)
+        if self._path is not None:
+            self._files.replace(self._path, json.dumps(self._sent).encode())

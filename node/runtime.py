@@ -4,24 +4,23 @@ import asyncio
 import contextlib
 import time
 import tomllib
-from collections.abc import Coroutine
-from importlib.metadata import version
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 
 from node.agent import is_groups_own
+from node.assembly import Holder, open_core
 from node.config import Config
 from node.core import LIVE_WITHIN, MAX_LAG, ChainView, NodeCore, Outgoing
 from node.errors import ApiError, BroadcastRefusedError, ConfigError, FeedError, KeyFileError, NodeError
+from node.feed.http import Http
 from node.feed.rpc import Api
-from node.feed.source import chain_view, fetch_blocks, irreversible_time, is_unknown
+from node.feed.source import ReadBlock, chain_view, fetch_blocks, irreversible_time, is_unknown, read_proven
+from node.files import DISK
 from node.log import Log
-from node.outbox import Outbox
-from node.signer.journal import Journal
 from node.signer.keys import load_keys
-from node.signer.signer import Signer
 from processors.authority_form import as_stored
 from processors.engine import begin
 from processors.genesis import ROLES, Genesis, parse
@@ -31,8 +30,7 @@ from processors.hive.errors import HiveDataError
 from processors.hive.keys import public_key_to_text
 from processors.hive.transaction import show_transaction
 from state.schema import AUTHORITY as AUTHORITIES
-from state.schema import NODE
-from state.state import State
+from state.schema import NODE, Authority
 from state.store import LevelStore
 
 #: While catching up, so many blocks share one synced write.
@@ -58,43 +56,32 @@ def open_node(config: Config, log: Log) -> NodeCore:
     signing_keys = load_keys(config.signing_keys)
     if len(account_keys) != 1:
         raise KeyFileError(f"{config.account_key} must hold exactly one key: the active key of {config.account}")
-    params = genesis.params
-    store = LevelStore(config.data / "state", genesis.hash)
-    try:
-        state = State(store, genesis.hash, round_length=params.round_length, trace_keep=params.trace_keep)
-        journal = Journal(config.data / "journal", genesis.hash)
-    except Exception:
-        store.close()
-        raise
-    signer = Signer(signing_keys, journal, config.policy, genesis)
-    outbox = Outbox(config.data / "outbox.json")
-    core = NodeCore(genesis, state, config.account, account_keys[0], signer, outbox, version("waggle"), log)
-    log(
-        "start",
-        {
-            "account": config.account,
-            "group": genesis.group,
-            "genesis": genesis.hash.hex(),
-            "height": state.height,
-            "keys": [public_key_to_text(key, genesis.chain.address_prefix) for key in signer.public_keys],
-        },
-    )
-    if len(genesis.runners) < genesis.params.min_signers:
-        log("founder_only", {"runners": len(genesis.runners), "min_signers": genesis.params.min_signers})
-    return core
+    holder = Holder(config.account, account_keys[0], signing_keys, config.policy)
+    return open_core(genesis, holder, LevelStore(config.data / "state", genesis.hash), config.data, DISK, log)
 
 
 class Runtime:
     """The wires around one core."""
 
-    def __init__(self, core: NodeCore, config: Config, session: aiohttp.ClientSession, log: Log) -> None:
+    def __init__(
+        self,
+        core: NodeCore,
+        apis: Sequence[Api],
+        log: Log,
+        *,
+        poll_seconds: float = 1.0,
+        clock: Callable[[], float] = time.monotonic,
+        read: ReadBlock = read_proven,
+    ) -> None:
         self.core = core
-        self.config = config
-        self.apis = [Api(api.url, api.operator, session, config.account) for api in config.apis]
+        self.apis = list(apis)
         self._log = log
+        self._poll_seconds = poll_seconds
+        self._clock = clock
+        self._read = read
         self._denials: dict[bytes, set[str]] = {}
         self._asked: dict[bytes, int] = {}
-        self._moved_at = time.monotonic()
+        self._moved_at = clock()
         self._authority_tries = 0
         self._authority_checked = False
 
@@ -105,14 +92,18 @@ class Runtime:
     async def run(self, stop: asyncio.Event) -> None:
         """Until ``stop``. Raises FeedError, EngineError, StateError, JournalError: the node must not go on."""
         while not stop.is_set():
-            try:
-                if not await _unless_stopped(self.turn(stop), stop):
-                    break
-            except ApiError as error:
-                self._log("api_error", {"error": str(error)})
+            if not await _unless_stopped(self.attempt(stop), stop):
+                break
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), self.config.poll_seconds)
+                await asyncio.wait_for(stop.wait(), self._poll_seconds)
         self.core.state.flush()
+
+    async def attempt(self, stop: asyncio.Event) -> None:
+        """A turn; a server that fails costs no more than this one."""
+        try:
+            await self.turn(stop)
+        except ApiError as error:
+            self._log("api_error", {"error": str(error)})
 
     async def turn(self, stop: asyncio.Event) -> None:
         """Apply what has become irreversible, then act. Raises ApiError besides what ``run`` raises."""
@@ -145,7 +136,7 @@ class Runtime:
         found: dict[str, Block] = {}
         for api in self.apis:
             if api.operator not in found and len(found) < 2:
-                async for block in fetch_blocks(api, self.core.genesis.chain, number, number, None):
+                async for block in fetch_blocks(api, self.core.genesis.chain, number, number, None, self._read):
                     found[api.operator] = block
         if len({block.id for block in found.values()}) != 1:
             ids = {operator: block.id.hex() for operator, block in found.items()}
@@ -158,9 +149,8 @@ class Runtime:
     async def _catch_up(self, view: ChainView, stop: asyncio.Event) -> None:
         state = self.core.state
         live = view.irreversible_number - state.height <= CATCH_UP_BATCH
-        blocks = fetch_blocks(
-            self._source, self.core.genesis.chain, state.height + 1, view.irreversible_number, state.head.block_id
-        )
+        first, last, previous = state.height + 1, view.irreversible_number, state.head.block_id
+        blocks = fetch_blocks(self._source, self.core.genesis.chain, first, last, previous, self._read)
         async for block in blocks:
             if block.timestamp <= state.head.timestamp:
                 raise FeedError(f"{self._source.url}: block {block.number} is not later than the one before it")
@@ -179,20 +169,23 @@ class Runtime:
 
     async def _authorities_match(self, view: ChainView) -> bool:
         """Compare the authorities of the state with the chain's, once live; a lasting difference stops the node."""
-        found = await self._source.call("database_api.find_accounts", {"accounts": [self.core.genesis.group]})
-        try:
-            account = found["accounts"][0]
-            chain = self.core.genesis.chain
-            theirs = {role: AUTHORITY.parse(account[role], chain) for role in ROLES}
-        except (KeyError, IndexError, TypeError, HiveDataError) as error:
-            raise ApiError(f"{self._source.url}: no account {self.core.genesis.group}: {error}") from error
-        for role, found_authority in theirs.items():
-            if as_stored(found_authority) != self.core.state.need(AUTHORITIES, role):
+        for role, found in (await self._authorities(self._source)).items():
+            if found != self.core.state.need(AUTHORITIES, role):
                 return self._authority_differs(role, view)
         self._authority_checked = True
         self._log("live", {"height": self.core.state.height, "members_keys_hold_it": is_groups_own(self.core.state)})
         self._tell_what_is_missing()
         return True
+
+    async def _authorities(self, api: Api) -> dict[str, Authority]:
+        """The group account's authorities as a server has them at its head. Raises ApiError."""
+        found = await api.call("database_api.find_accounts", {"accounts": [self.core.genesis.group]})
+        try:
+            account = found["accounts"][0]
+            chain = self.core.genesis.chain
+            return {role: as_stored(AUTHORITY.parse(account[role], chain)) for role in ROLES}
+        except (KeyError, IndexError, TypeError, HiveDataError) as error:
+            raise ApiError(f"{api.url}: no account {self.core.genesis.group}: {error}") from error
 
     def _tell_what_is_missing(self) -> None:
         """A node that can do nothing says so, and what would help."""
@@ -247,7 +240,7 @@ class Runtime:
 
     def _watch_for_standstill(self, moved: bool) -> None:
         """Say so, once a minute, while the server names no new irreversible block."""
-        now = time.monotonic()
+        now = self._clock()
         if moved or now - self._moved_at >= STANDSTILL:
             if not moved:
                 self._log("feed_stalled", {"height": self.core.state.height, "server": self._source.url})
@@ -260,6 +253,8 @@ class Runtime:
         refusal = ""
         for api in self.apis:
             try:
+                if outgoing.roles and not await self._still_ours(api, outgoing):
+                    continue
                 await api.broadcast(shown)
                 taken = 2
             except BroadcastRefusedError as error:
@@ -276,6 +271,15 @@ class Runtime:
             self._log("sent", {"content": outgoing.content})
         elif refusal:
             self._log("refused", {"content": outgoing.content, "error": refusal})
+
+    async def _still_ours(self, api: Api, outgoing: Outgoing) -> bool:
+        """Whether the authorities that a group transaction was signed for stand at the server's head: a change on its
+        way, in blocks that are not irreversible yet, would have Hive refuse it."""
+        theirs = await self._authorities(api)
+        moved = [role for role in outgoing.roles if theirs[role] != self.core.state.need(AUTHORITIES, role)]
+        if moved:
+            self._log("held", {"content": outgoing.content, "authority_on_its_way": moved, "server": api.url})
+        return not moved
 
 
 async def _unless_stopped(work: Coroutine[Any, Any, None], stop: asyncio.Event) -> bool:
@@ -297,7 +301,8 @@ async def run_node(config: Config, log: Log, stop: asyncio.Event) -> None:
     core = open_node(config, log)
     try:
         async with aiohttp.ClientSession() as session:
-            await Runtime(core, config, session, log).run(stop)
+            apis = [Api(api.url, api.operator, Http(session), config.account) for api in config.apis]
+            await Runtime(core, apis, log, poll_seconds=config.poll_seconds).run(stop)
     except NodeError as error:
         log("stopped", {"error": str(error)})
         raise

@@ -1,15 +1,15 @@
-"""A server's JSON-RPC over HTTP: bounded in time and size; every failure is an ApiError that names the server."""
+"""A server's JSON-RPC: bounded in time and size; every failure is an ApiError that names the server."""
 
 import itertools
+from contextlib import aclosing
 from typing import Any
 
-import aiohttp
 import msgspec
 
 from node.errors import ApiError, BroadcastRefusedError
+from node.feed.http import Transport
 
 MAX_ANSWER = 64 << 20  # bytes
-_CHUNK = 1 << 16
 
 
 class _Answer(msgspec.Struct):
@@ -23,14 +23,12 @@ _decode = msgspec.json.Decoder(_Answer).decode
 class Api:
     """One server, run by ``operator``; ``client`` is how this node calls itself there."""
 
-    def __init__(
-        self, url: str, operator: str, session: aiohttp.ClientSession, client: str, timeout: float = 3.0
-    ) -> None:
+    def __init__(self, url: str, operator: str, transport: Transport, client: str, timeout: float = 3.0) -> None:
         self.url = url
         self.operator = operator
-        self._session = session
-        self._headers = {"X-Client": client, "Content-Type": "application/json"}
-        self._timeout = aiohttp.ClientTimeout(total=timeout)
+        self._transport = transport
+        self._client = client
+        self._timeout = timeout
         self._ids = itertools.count(1)
 
     async def raw(self, method: str, params: Any, timeout: float | None = None) -> msgspec.Raw:
@@ -39,12 +37,10 @@ class Api:
         Raises ApiError, and BroadcastRefusedError for an error that the server names.
         """
         body = msgspec.json.encode({"jsonrpc": "2.0", "id": next(self._ids), "method": method, "params": params})
-        limit = aiohttp.ClientTimeout(total=timeout) if timeout else self._timeout
         try:
-            async with self._session.post(self.url, data=body, headers=self._headers, timeout=limit) as response:
-                text = await self._read(response)
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise ApiError(f"{self.url}: {method}: {type(error).__name__} {error}".rstrip()) from error
+            text = await self._read(body, timeout or self._timeout)
+        except ApiError as error:
+            raise ApiError(f"{self.url}: {method}: {error}") from error
         try:
             answer = _decode(text)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
@@ -67,14 +63,13 @@ class Api:
         """Send a transaction in the condenser form. Raises ApiError, BroadcastRefusedError."""
         await self.raw("condenser_api.broadcast_transaction", [transaction])
 
-    async def _read(self, response: aiohttp.ClientResponse) -> bytes:
-        if response.status != 200:
-            raise ApiError(f"{self.url}: HTTP {response.status}")
+    async def _read(self, body: bytes, timeout: float) -> bytes:
         parts: list[bytes] = []
         size = 0
-        async for chunk in response.content.iter_chunked(_CHUNK):
-            size += len(chunk)
-            if size > MAX_ANSWER:
-                raise ApiError(f"{self.url}: an answer of more than {MAX_ANSWER} bytes")
-            parts.append(chunk)
+        async with aclosing(self._transport.post(self.url, body, self._client, timeout)) as answer:
+            async for chunk in answer:
+                size += len(chunk)
+                if size > MAX_ANSWER:
+                    raise ApiError(f"an answer of more than {MAX_ANSWER} bytes")
+                parts.append(chunk)
         return b"".join(parts)

@@ -3,7 +3,7 @@
 Fail-over between servers belongs to a later issue; what does not prove is never handed on.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import msgspec
 
@@ -18,6 +18,10 @@ from processors.hive.times import time_from_text
 MAX_BATCH = 200
 #: A range of full blocks is some megabytes: it may take longer than a broadcast.
 RANGE_TIMEOUT = 20.0  # seconds
+
+
+#: Reads a block and proves it, or raises HiveDataError: a function of nothing but its bytes and the chain.
+ReadBlock = Callable[[bytes, Chain], Block]
 
 
 class _Range(msgspec.Struct):
@@ -56,7 +60,16 @@ async def is_unknown(api: Api, txid: bytes) -> bool:
     return isinstance(answer, dict) and answer.get("status") in ("unknown", "expired_irreversible")
 
 
-async def fetch_blocks(api: Api, chain: Chain, first: int, last: int, previous: bytes | None) -> AsyncIterator[Block]:
+def read_proven(text: bytes, chain: Chain) -> Block:
+    """A block whose id and Merkle root are those of what it holds. Raises HiveDataError."""
+    block = read_block(text, chain)
+    block.prove()
+    return block
+
+
+async def fetch_blocks(
+    api: Api, chain: Chain, first: int, last: int, previous: bytes | None, read: ReadBlock = read_proven
+) -> AsyncIterator[Block]:
     """Blocks ``first`` to ``last``, each linked to the one before and proven. Raises ApiError, FeedError."""
     number = first
     while number <= last:
@@ -72,20 +85,15 @@ async def fetch_blocks(api: Api, chain: Chain, first: int, last: int, previous: 
         if not 1 <= len(blocks) <= count:
             raise ApiError(f"{api.url}: {len(blocks)} blocks instead of {count} from {number} on")
         for text in blocks:
-            block = _proven(api, chain, bytes(text), number, previous)
+            block = _next_block(api, read, chain, bytes(text), number, previous)
             yield block
             previous = block.id
             number += 1
 
 
-def _proven(api: Api, chain: Chain, text: bytes, number: int, previous: bytes | None) -> Block:
+def _next_block(api: Api, read: ReadBlock, chain: Chain, text: bytes, number: int, previous: bytes | None) -> Block:
     try:
-        block = read_block(text, chain)
-        if block.number != number:
-            raise FeedError(f"{api.url}: block {block.number} where {number} was asked for")
-        if previous is not None and block.header.previous != previous:
-            raise FeedError(f"{api.url}: block {number} does not follow ours ({previous.hex()})")
-        block.prove()
+        block = read(text, chain)
     except UnknownOperationError as error:
         raise FeedError(
             f"{api.url}: block {number} cannot be proven: {error}. This is our limit, not the server's fault: a newer "
@@ -93,4 +101,8 @@ def _proven(api: Api, chain: Chain, text: bytes, number: int, previous: bytes | 
         ) from error
     except HiveDataError as error:
         raise FeedError(f"{api.url}: block {number} is refused: {error}") from error
+    if block.number != number:
+        raise FeedError(f"{api.url}: block {block.number} where {number} was asked for")
+    if previous is not None and block.header.previous != previous:
+        raise FeedError(f"{api.url}: block {number} does not follow ours ({previous.hex()})")
     return block

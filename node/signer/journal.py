@@ -5,13 +5,13 @@ never followed by a signature, so it is dropped. Keyed by genesis hash and paylo
 """
 
 import json
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
 
 from node.errors import JournalError
+from node.files import DISK, Files
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -26,16 +26,15 @@ class Entry(msgspec.Struct, frozen=True):
 class Journal:
     """The journal of one genesis. Raises JournalError when the file cannot be read or written."""
 
-    def __init__(self, path: Path, genesis_hash: bytes) -> None:
+    def __init__(self, path: Path, genesis_hash: bytes, files: Files = DISK) -> None:
         self._path = path
+        self._files = files
         self._genesis = genesis_hash.hex()
         self._entries: dict[int, dict[str, Entry]] = {}
         self._broken = False
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
             self._load()
-            self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-            _sync_folder(path.parent)
+            self._files.append(path, b"")  # a node that could not write it learns so now
         except OSError as error:
             raise JournalError(f"{path}: {error}: without its journal a node signs nothing") from error
 
@@ -66,32 +65,23 @@ class Journal:
             raise JournalError(f"{self._path}: an earlier write failed: restart the node once the disk is well")
         try:
             self._broken = True  # a line may be half written
-            self._append(lines.encode())
+            self._files.append(self._path, lines.encode())
             self._broken = False
         except OSError as error:
             raise JournalError(f"{self._path}: {error}: nothing is signed") from error
         for entry in fresh:
             self._remember(entry)
 
-    def close(self) -> None:
-        """Let go of the file."""
-        os.close(self._file)
-
-    def _append(self, data: bytes) -> None:
-        while data:
-            data = data[os.write(self._file, data) :]
-        os.fsync(self._file)
-
     def _remember(self, entry: Entry) -> None:
         self._entries.setdefault(entry.payload, {})[entry.txid] = entry
 
     def _load(self) -> None:
-        if not self._path.exists():
+        raw = self._files.read(self._path)
+        if raw is None:
             return
-        raw = self._path.read_bytes()
         whole, newline, torn = raw.rpartition(b"\n")
         if torn:
-            os.truncate(self._path, len(whole) + len(newline))
+            self._files.cut(self._path, len(whole) + len(newline))
         for number, line in enumerate(whole.split(b"\n") if whole else [], 1):
             try:
                 genesis, payload, txid, expiration, op = json.loads(line)
@@ -103,11 +93,3 @@ class Journal:
                 ) from error
             if genesis == self._genesis:
                 self._remember(entry)
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

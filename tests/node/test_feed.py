@@ -12,6 +12,7 @@ from aiohttp import web
 from node.devnet.founding import CHAIN
 from node.errors import ApiError, BroadcastRefusedError, FeedError
 from node.feed import rpc, source
+from node.feed.http import Http
 from node.feed.rpc import Api
 from node.feed.source import chain_view, fetch_blocks
 from processors.hive.block import read_block
@@ -52,7 +53,7 @@ async def served(answer):
     host, port = runner.addresses[0]
     try:
         async with aiohttp.ClientSession() as session:
-            yield Api(f"http://{host}:{port}", "north", session, "alice")
+            yield Api(f"http://{host}:{port}", "north", Http(session), "alice")
     finally:
         await runner.cleanup()
 
@@ -346,7 +347,7 @@ def test_a_server_that_is_silent_costs_its_time_and_no_more(monkeypatch):
 def test_a_server_that_is_gone():
     async def ask():
         async with aiohttp.ClientSession() as session:
-            api = Api("http://127.0.0.1:1", "north", session, "alice")
+            api = Api("http://127.0.0.1:1", "north", Http(session), "alice")
             with pytest.raises(ApiError, match=r"127\.0\.0\.1:1"):
                 await chain_view(api)
 

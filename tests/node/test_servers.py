@@ -6,7 +6,6 @@ import json
 import msgspec
 import pytest
 
-from node.config import ApiConfig, Config
 from node.core import ChainView, NodeCore, Outgoing
 from node.devnet.founding import GROUP, found, genesis_document, member_keys, new_chain
 from node.devnet.rpc import Methods
@@ -67,11 +66,8 @@ class Setting:
         self.core = NodeCore(
             self.genesis, state, "runner01", members[0].account_key, signer, Outbox(None), "0.1.0", log
         )
-        apis = (ApiConfig("http://north", "north"), ApiConfig("http://south", "south"))
-        config = Config("runner01", folder, folder, 1.0, folder, folder, apis, Policy(), "json", "info")
-        self.runtime = Runtime(self.core, config, None, log)
         self.north, self.south = (FakeApi(name, self.chain) for name in ("north", "south"))
-        self.runtime.apis = [self.north, self.south]
+        self.runtime = Runtime(self.core, [self.north, self.south], log)
 
     def turn(self):
         asyncio.run(self.runtime.turn(asyncio.Event()))

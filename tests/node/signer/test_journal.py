@@ -204,7 +204,6 @@ def test_a_backup_that_is_older_forgets_only_what_came_after_it(path):
     journal.write((4,), FIRST, LATER, "1050:7:9")
     backup = path.read_bytes()
     journal.write((5,), SECOND, LATER, "1051:7:9")
-    journal.close()
     path.write_bytes(backup)
     again = opened(path)
     assert txids(again.conflicts((4,), SECOND, NOW)) == [FIRST.hex()]

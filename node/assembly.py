@@ -1,0 +1,50 @@
+"""A member's node put together from its parts, wherever its store, its files and its wires come from."""
+
+from importlib.metadata import version
+from pathlib import Path
+
+import msgspec
+
+from node.core import Log, NodeCore
+from node.files import Files
+from node.outbox import Outbox
+from node.signer.journal import Journal
+from node.signer.keys import SecretKey
+from node.signer.policy import Policy
+from node.signer.signer import Signer
+from processors.genesis import Genesis
+from processors.hive.keys import public_key_to_text
+from state.state import State
+from state.store import Store
+
+
+class Holder(msgspec.Struct, frozen=True):
+    """Whose node it is: account, the key that sends its custom_json, its signing keys, its own rules."""
+
+    account: str
+    account_key: SecretKey
+    signing_keys: list[SecretKey]
+    policy: Policy
+
+
+def open_core(genesis: Genesis, holder: Holder, store: Store, folder: Path, files: Files, log: Log) -> NodeCore:
+    """The node over an open store; journal and outbox lie in ``folder``. The store is closed if this fails.
+
+    Raises StateError, JournalError, OSError.
+    """
+    params = genesis.params
+    try:
+        state = State(store, genesis.hash, round_length=params.round_length, trace_keep=params.trace_keep)
+        journal = Journal(folder / "journal", genesis.hash, files)
+        outbox = Outbox(folder / "outbox.json", files)
+    except Exception:
+        store.close()
+        raise
+    signer = Signer(holder.signing_keys, journal, holder.policy, genesis)
+    core = NodeCore(genesis, state, holder.account, holder.account_key, signer, outbox, version("waggle"), log)
+    keys = [public_key_to_text(key, genesis.chain.address_prefix) for key in signer.public_keys]
+    started = {"account": holder.account, "group": genesis.group, "genesis": genesis.hash.hex()}
+    log("start", {**started, "height": state.height, "keys": keys})
+    if len(genesis.runners) < params.min_signers:
+        log("founder_only", {"runners": len(genesis.runners), "min_signers": params.min_signers})
+    return core
