@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup devnet test check format bench clean
+.PHONY: setup devnet test check format bench mutants clean
 
 setup: $(STAMP)
 
@@ -29,6 +29,9 @@ format: setup
 
 bench: setup
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+mutants: setup
+	@$(BIN)/python -m tools.mutants $(ARGS)
 
 clean:
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis tests/node/devnet/js/node_modules
