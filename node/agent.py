@@ -84,11 +84,13 @@ Action = SendReport | SignTransaction | BroadcastTransaction
 class Memory(msgspec.Struct, frozen=True):
     """What of the node's own doing matters: contents sent and not seen on chain, with the height they were sent at.
 
-    ``again_after`` is the number of blocks after which they are sent anew.
+    ``again_after`` is the number of blocks after which they are sent anew; ``not_before`` holds the heights at which
+    what was refused may be tried again.
     """
 
     sent: dict[str, int] = {}
     again_after: int = 21
+    not_before: dict[str, int] = {}
 
 
 def wanted(state: State, params: Params, me: Me, memory: Memory) -> list[Action]:
@@ -131,7 +133,8 @@ def _differs(state: State, start: int, found: Round) -> bool:
 
 def _is_due(action: Action, memory: Memory, height: int) -> bool:
     sent = memory.sent.get(action.content)
-    return sent is None or height - sent >= memory.again_after
+    waited = sent is None or height - sent >= memory.again_after
+    return waited and height >= memory.not_before.get(action.content, 0)
 
 
 def _report(state: State, params: Params, me: Me) -> list[SendReport]:

@@ -30,13 +30,15 @@ from processors.genesis import Genesis
 from processors.hive.block import Block, reference_prefix
 from processors.hive.operations import active_custom_json
 from processors.hive.transaction import Transaction, unpack_transaction
-from state.schema import FEED, HEAD, MS, QUEUE
+from state.schema import FEED, HEAD, MS, QUEUE, Record
 from state.state import State
 
 #: How far behind the newest irreversible block a node may be and still act.
 LIVE_WITHIN = 20
 #: Blocks after which what was not seen is sent again, besides the present irreversibility lag.
 AGAIN_AFTER = 20
+#: What was refused is tried again after 1 block, then 2, 4, ... at most so many.
+LONGEST_REST = 32
 #: Lifetime of the node's own custom_json transactions, in seconds.
 JSON_LIFETIME = 300
 #: However far behind its head a server says the irreversible block is, no more than this counts.
@@ -90,6 +92,7 @@ class NodeCore:
         self._version = version
         self._log = log
         self._told: dict[str, str] = {}
+        self._resting: dict[str, tuple[int, int]] = {}  # content -> (height to try again at, blocks of rest)
         #: H of the round in which the group agreed on another root than ours: then this node signs nothing.
         self.halted_at: int | None = first_difference(state)
 
@@ -101,6 +104,10 @@ class NodeCore:
             self.halted_at = differs_from_agreed(self.state, self.genesis.params)
             if self.halted_at is not None:
                 self._log("diverged", {"round": self.halted_at, "own_root": _hex(self.state.root(self.halted_at))})
+
+    def records(self) -> list[Record]:
+        """The group transactions that are out."""
+        return [record for _, record in self.state.walk(MS)]
 
     def questions(self) -> set[bytes]:
         """Ids of earlier transactions that two servers must deny before this node signs again."""
@@ -118,7 +125,8 @@ class NodeCore:
         if self.halted_at is not None or view.irreversible_number - height > LIVE_WITHIN:
             return []
         lag = min(MAX_LAG, max(0, view.head_number - view.irreversible_number))
-        memory = Memory(self._outbox.sent, AGAIN_AFTER + lag)
+        not_before = {content: again for content, (again, _) in self._resting.items()}
+        memory = Memory(self._outbox.sent, AGAIN_AFTER + lag, not_before)
         jsons: list[Outgoing] = []
         broadcasts: list[Outgoing] = []
         for action in wanted(self.state, self.genesis.params, self.me, memory):
@@ -132,6 +140,12 @@ class NodeCore:
     def sent(self, outgoing: Outgoing) -> None:
         """A server took it."""
         self._outbox.add(outgoing.content, self.state.height)
+
+    def refused(self, outgoing: Outgoing) -> None:
+        """No server took it: it rests, longer each time."""
+        _, rest = self._resting.get(outgoing.content, (0, 0))
+        rest = min(max(1, 2 * rest), LONGEST_REST)
+        self._resting[outgoing.content] = (self.state.height + rest, rest)
 
     # -- inside
 
@@ -206,6 +220,8 @@ class NodeCore:
             return rest.rpartition(":")[0] not in ops
 
         self._outbox.forget(is_gone)
+        height = self.state.height
+        self._resting = {content: rest for content, rest in self._resting.items() if not is_gone(content, height)}
         self._told = {op: why for op, why in self._told.items() if op in ops}
 
 

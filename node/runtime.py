@@ -270,6 +270,7 @@ class Runtime:
             self.core.sent(outgoing)
             self._log("sent", {"content": outgoing.content})
         elif refusal:
+            self.core.refused(outgoing)
             self._log("refused", {"content": outgoing.content, "error": refusal})
 
     async def _still_ours(self, api: Api, outgoing: Outgoing) -> bool:

@@ -44,7 +44,7 @@ def _expire(ctx: Context, op: str, record: Record) -> None:
             finish(ctx, number, Done("failed", record.txid, ctx.height, (), why))
         elif record.kind == "rotation":
             finish(ctx, number, Done("expired", record.txid, ctx.height, (), ""))
-        elif expiries >= ctx.params.max_attempts:
+        elif expiries >= ctx.params.max_attempts and len(record.payloads) == 1:  # never for another's fault
             finish(ctx, number, Done("failed", record.txid, ctx.height, (), "expired"))
         else:
             ctx.view.put(QUEUE, replace(payload, expiries=expiries, out="", past=(*payload.past, record.txid)), number)

@@ -58,6 +58,13 @@ class Produced(msgspec.Struct, frozen=True):
     transactions: tuple[Pooled, ...]
 
 
+class ForkPoint(msgspec.Struct, frozen=True):
+    """A block with the ledger after it."""
+
+    number: int
+    ledger: Any
+
+
 class DevnetChain:
     """The chain: its ledger, which shows what waits in the pool as done; the pool; every block since block 1."""
 
@@ -70,6 +77,7 @@ class DevnetChain:
         self.ledger = Ledger(chain, rules)
         self.blocks: list[Produced] = []
         self.included: dict[bytes, int] = {}  # txid -> block number
+        self.held_at: int | None = None  # irreversibility stands still at this block
         self.pool: list[Pooled] = []
         self._start_time = start_time
         self._pool_ids: set[bytes] = set()
@@ -94,8 +102,9 @@ class DevnetChain:
 
     @property
     def irreversible_number(self) -> int:
-        """The newest block that cannot be undone: ``lag`` behind the head."""
-        return max(0, self.head_number - self.lag)
+        """The newest block that cannot be undone: ``lag`` behind the head, or where it is held."""
+        reached = max(0, self.head_number - self.lag)
+        return reached if self.held_at is None else min(reached, self.held_at)
 
     def block(self, number: int) -> Produced | None:
         """Block ``number``, or None if there is none yet."""
@@ -129,6 +138,13 @@ class DevnetChain:
         if txid in self._pool_ids:
             return "within_mempool", 0
         return "unknown", 0
+
+    def amend(self, account: Account) -> None:
+        """Change an account as no transaction does; what waits in the pool is tried anew on it."""
+        self.ledger.undo()
+        self.ledger.put(account)
+        self.ledger.commit()
+        self._refill_pool(self.pool)
 
     # -- what a client can do
 
@@ -166,6 +182,27 @@ class DevnetChain:
         self.ledger.pass_time(timestamp)
         self._refill_pool(left)
         return block
+
+    def fork_point(self) -> ForkPoint:
+        """The chain as it is now, to switch back to while its newer blocks are not irreversible."""
+        self.ledger.undo()
+        point = ForkPoint(self.head_number, self.ledger.snapshot())
+        self._refill_pool(self.pool)
+        return point
+
+    def switch_fork(self, point: ForkPoint) -> list[Produced]:
+        """Undo the blocks after ``point``, as hived does when a longer fork comes: what they held waits in the pool.
+
+        Returns them. Raises ValueError for a block that is irreversible.
+        """
+        if point.number < self.irreversible_number:
+            raise ValueError(f"block {point.number} is below the irreversible {self.irreversible_number}")
+        orphans = self.blocks[point.number :]
+        del self.blocks[point.number :]
+        self.included = {txid: number for txid, number in self.included.items() if number <= point.number}
+        self.ledger.restore(point.ledger)
+        self._refill_pool([entry for block in orphans for entry in block.transactions] + self.pool)
+        return orphans
 
     # -- inside
 

@@ -81,6 +81,29 @@ class Ledger:
         """What was changed until now stays."""
         self._undo.clear()
 
+    def snapshot(self) -> tuple[Any, ...]:
+        """Everything there is, without what waits in the pool (undo that before)."""
+        return tuple(dict(table) for table in self._tables()), list(self._forget)
+
+    def restore(self, snapshot: tuple[Any, ...]) -> None:
+        """Be as it was at ``snapshot``."""
+        tables, forget = snapshot
+        self._undo.clear()
+        self._forget = list(forget)
+        for table, before in zip(self._tables(), tables, strict=True):
+            table.clear()
+            table.update(before)
+
+    def _tables(self) -> tuple[dict[Any, Any], ...]:
+        return (
+            self.accounts,
+            self.known,
+            self.recovery_requests,
+            self.recovery_changes,
+            self.withdrawals,
+            self.delegations,
+        )
+
     def set(self, table: dict[Any, Any], key: Any, value: Any) -> None:
         """table[key] = value, until undone."""
         self._undo.append((table, key, table.get(key, _ABSENT)))

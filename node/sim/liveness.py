@@ -1,0 +1,103 @@
+"""What must happen once the faults are over (checked from the slot ``quiet`` on)."""
+
+from typing import TYPE_CHECKING
+
+from node.devnet.founding import RECEIVER
+from node.sim.audit import demand
+from state.schema import AUTHORITY, DONE, KEY, QUEUE, Payload
+
+if TYPE_CHECKING:
+    from node.sim.world import World
+
+_HUGE = 1_000_000_000
+_ROUNDS_TO_AGREE = 3
+
+
+class Liveness:
+    """Agreement within three rounds, payloads within a lifetime and three rounds, everybody at the same root."""
+
+    def __init__(self, world: "World") -> None:
+        self._world = world
+        self._quiet_at: int | None = None  # the height at which the faults were over
+
+    def begin(self) -> None:
+        """The faults are over: what comes after the head of now counts."""
+        self._quiet_at = self._world.chain.head_number
+
+    def at(self, height: int) -> None:
+        """Check after a new irreversible block."""
+        world = self._world
+        if self._quiet_at is None or height < self._quiet_at:
+            return
+        params = world.genesis.params
+        quiet_rounds = (height - self._quiet_at) // params.round_length
+        if quiet_rounds >= _ROUNDS_TO_AGREE and self._honest_hold_the_threshold():
+            demand(
+                height - world.auditor.last_agreed <= params.round_length * (_ROUNDS_TO_AGREE + 1),
+                "no_agreement",
+                f"no round agreed since {world.auditor.last_agreed}, at {height}; quiet since {self._quiet_at}",
+            )
+        self._check_payouts(height, self._quiet_at)
+
+    def _check_payouts(self, height: int, quiet_at: int) -> None:
+        """A lifetime and three rounds, and a lifetime more for each payout beside it that Hive refuses: that one may
+        have taken it down, and may stand in its way."""
+        auditor, params = self._world.auditor, self._world.genesis.params
+        lifetime = min(params.payload_lifetime, params.header_lifetime) // 3
+        for (number,), payload in auditor.state.walk(QUEUE):
+            if payload.kind == "payout" and can_be_accepted(payload):
+                since = max(quiet_at, payload.queued)
+                beside = sum(
+                    1
+                    for other, seen in auditor.last_seen.items()
+                    if seen >= since and auditor.payloads[other].kind == "payout"
+                    if not can_be_accepted(auditor.payloads[other])
+                )
+                most = lifetime * (1 + beside) + _ROUNDS_TO_AGREE * params.round_length
+                age = height - since
+                demand(age <= most, "not_paid", f"payload {number!s} waits {age} blocks at {height}, at most {most}")
+
+    def check_end(self) -> None:
+        """Everybody is at the same root; nothing was given up that Hive could have taken."""
+        world = self._world
+        auditor = world.auditor
+        for machine in world.machines.values():
+            if machine.is_gone:
+                continue
+            demand(machine.is_up and machine.core is not None, "not_up", f"{machine.name} does not run at the end")
+            assert machine.core is not None
+            state = machine.core.state
+            demand(state.height >= auditor.height - 3, "behind", f"{machine.name} is at {state.height}, not at the end")
+            demand(not machine.is_misled, "misled", f"{machine.name} is still on a fork that is dead")
+            demand(machine.core.halted_at is None, "halted", f"{machine.name} is halted at the end")
+            if state.height in auditor.traces:
+                same = state.trace(state.height) == auditor.traces[state.height]
+                demand(same, "drift", f"{machine.name} has another trace at the end")
+        lost = [
+            int(number)
+            for (number,), done in auditor.state.walk(DONE)
+            if done.status == "failed" and self._quiet_at is not None and done.height > self._quiet_at
+        ]
+        for number in lost:
+            paid = auditor.payloads.get(number)
+            queued_in_quiet = paid is not None and paid.queued > (self._quiet_at or 0)
+            demand(
+                not (paid is not None and queued_in_quiet and can_be_accepted(paid)),
+                "given_up",
+                f"payload {number} failed although nothing stood in its way",
+            )
+
+    def _honest_hold_the_threshold(self) -> bool:
+        world = self._world
+        state = world.auditor.state
+        owners = {bytes(key): owner.account for (key,), owner in state.walk(KEY)}  # type: ignore[arg-type]
+        active = state.need(AUTHORITY, "active")
+        honest = {machine.account for machine in world.honest()}
+        total = sum(weight for _, weight in (*active.keys, *active.accounts))
+        held = sum(weight for key, weight in active.keys if owners.get(key) in honest)
+        return held >= active.threshold and 2 * held > total
+
+
+def can_be_accepted(payload: Payload) -> bool:
+    """Whether Hive takes such a payout once the faults are over."""
+    return payload.to == RECEIVER and payload.amount < _HUGE

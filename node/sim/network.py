@@ -1,0 +1,245 @@
+"""The servers of Hive's API as a member's machine sees them: over virtual time, and with every fault that servers have.
+
+A server answers from the one chain; what a fault makes of the answer is decided here, per machine and server.
+"""
+
+import json
+from collections.abc import AsyncGenerator, Callable, Iterable
+from hashlib import sha256
+from random import Random
+from typing import Any
+
+import msgspec
+
+from node.devnet.chain import DevnetChain
+from node.devnet.errors import HivedRefusalError
+from node.devnet.rpc import Methods, RpcError
+from node.errors import ApiError
+from node.feed.rpc import MAX_ANSWER
+from node.sim.clock import Clock, Sleep
+from node.sim.plan import SERVERS, Fault
+from processors.hive.block import block_id, merkle_root, read_block, show_header
+from processors.hive.times import time_from_text, time_to_text
+from processors.hive.transaction import Transaction, parse_transaction
+
+_BROADCAST = "condenser_api.broadcast_transaction"
+_MEGABYTE = b" " * (1 << 20)
+
+Submit = Callable[[str, Transaction], None]
+
+
+def server_name(number: int) -> str:
+    """The URL of server ``number``; each is run by somebody else."""
+    return f"http://server{number}"
+
+
+class Network:
+    """Between every machine and every server. ``windows`` holds the faults of servers that are in force."""
+
+    def __init__(self, chain: DevnetChain, clock: Clock, seed: int, count: Callable[[Fault], None]) -> None:
+        self.chain = chain
+        self.clock = clock
+        self.windows: list[Fault] = []
+        self.count = count
+        self.submit: Submit = lambda account, tx: None
+        self.reads_ahead: set[str] = set()
+        self.orphans: dict[int, bytes] = {}  # blocks of a dead fork, which a lying server may still give
+        self.authority_shown: dict[str, tuple[Any, bool]] = {}  # what a machine was last told of the group account
+        self.group = ""
+        self._seed = seed
+        self._methods = Methods(chain, lambda tx: b"")
+        self._blocks: dict[bytes, bytes] = {}
+        self._frozen: dict[Fault, tuple[int, int, int]] = {}
+
+    def faults(self, machine: str, server: int) -> Iterable[Fault]:
+        """The faults between these two now."""
+        return [fault for fault in self.windows if fault.server == server and fault.who in ("", machine)]
+
+    def now_of(self, machine: str) -> float:
+        """A machine's own clock, in seconds."""
+        skew = next((fault.n for fault in self.windows if fault.kind == "clock_skew" and fault.who == machine), 0)
+        return self.clock.now / 1000 + skew
+
+    # -- answers
+
+    def answer(self, machine: str, server: int, body: bytes, broken: dict[str, Fault]) -> bytes:
+        """What a server answers; broadcasts take effect here."""
+        call = json.loads(body)
+        method, params = call["method"], call["params"]
+        try:
+            result = self._result(machine, server, method, params, broken)
+        except HivedRefusalError as refusal:
+            error = {"code": -32003, "message": refusal.message}
+            return msgspec.json.encode({"jsonrpc": "2.0", "id": call["id"], "error": error})
+        except RpcError as error:
+            shown = {"code": error.code, "message": str(error)}
+            return msgspec.json.encode({"jsonrpc": "2.0", "id": call["id"], "error": shown})
+        return b'{"jsonrpc":"2.0","id":%d,"result":%s}' % (call["id"], result)
+
+    def _result(self, machine: str, server: int, method: str, params: Any, broken: dict[str, Fault]) -> bytes:
+        if method == "database_api.get_dynamic_global_properties":
+            return self._properties(machine, broken)
+        if method == "block_api.get_block_range":
+            return self._range(machine, params, broken)
+        if method == _BROADCAST:
+            return self._broadcast(machine, params, broken)
+        found = self._methods.call(method, params)
+        if method == "database_api.find_accounts":
+            self.authority_shown[machine] = (self.chain.ledger.accounts[self.group], not broken)
+        return msgspec.json.encode(found)
+
+    def _properties(self, machine: str, broken: dict[str, Fault]) -> bytes:
+        chain = self.chain
+        head, time, irreversible = chain.head_number, chain.head_time, chain.irreversible_number
+        old = broken.get("old_head")
+        if old is not None:
+            self.count(old)
+            head, time, irreversible = self._frozen.setdefault(old, (head, time, irreversible))
+        skew = broken.get("clock_skew")
+        if skew is not None:
+            self.count(skew)
+            time += skew.n % 14_400 - 7_200
+        if machine in self.reads_ahead:
+            irreversible = head
+        shown = {"head_block_number": head, "time": time_to_text(time), "last_irreversible_block_num": irreversible}
+        return msgspec.json.encode(shown)
+
+    def _range(self, machine: str, params: Any, broken: dict[str, Fault]) -> bytes:
+        first = params["starting_block_num"]
+        last = min(first + params["count"] - 1, self.chain.head_number)
+        blocks = [self._block(number) for number in range(first, last + 1)]
+        if blocks and "gap" in broken:
+            self.count(broken["gap"])
+            del blocks[broken["gap"].n % len(blocks)]
+        if blocks and "other_fork" in broken:
+            blocks[-1] = self._of_another_fork(last, broken["other_fork"])
+            self.count(broken["other_fork"])
+        for kind in ("tx_left_out", "tx_changed"):
+            if kind in broken:
+                blocks = [self._tampered(broken[kind], raw) for raw in blocks]
+        return b'{"blocks":[%s]}' % b",".join(blocks)
+
+    def _broadcast(self, machine: str, params: Any, broken: dict[str, Fault]) -> bytes:
+        if "broadcast_dropped" in broken:
+            self.count(broken["broadcast_dropped"])
+            return b"{}"
+        self.submit(machine, parse_transaction(params[0], self.chain.chain))
+        return b"{}"
+
+    # -- blocks, true and false
+
+    def _block(self, number: int) -> bytes:
+        block = self.chain.block(number)
+        assert block is not None
+        found = self._blocks.get(block.id)
+        if found is None:
+            found = self._blocks[block.id] = msgspec.json.encode(self.chain.show_block(number, typed=True))
+        return found
+
+    def _of_another_fork(self, number: int, fault: Fault) -> bytes:
+        """A block that links and proves, and is on nobody's chain: the one of the dead fork, or one with another time
+        and without its transactions."""
+        if number in self.orphans and fault.n % 2:
+            return self.orphans[number]
+        true = self.chain.block(number)
+        assert true is not None
+        header = msgspec.structs.replace(true.header, timestamp=true.header.timestamp + 1, merkle_root=merkle_root([]))
+        lie = {**show_header(header, typed=True), "transactions": [], "transaction_ids": []}
+        return msgspec.json.encode({**lie, "block_id": block_id(header).hex(), "signing_key": ""})
+
+    def _tampered(self, fault: Fault, raw: bytes) -> bytes:
+        shown = msgspec.json.decode(raw)
+        if not shown["transactions"]:
+            return raw
+        self.count(fault)
+        if fault.kind == "tx_left_out":
+            del shown["transactions"][0], shown["transaction_ids"][0]
+        else:
+            changed = shown["transactions"][-1]
+            changed["expiration"] = time_to_text(time_from_text(changed["expiration"]) + 1)
+        return msgspec.json.encode(shown)
+
+
+class Wire:
+    """A machine's way to the servers (node.feed.http.Transport): latency, silence, damage on the way."""
+
+    def __init__(self, network: Network, machine: str, seed: int) -> None:
+        self._network = network
+        self._machine = machine
+        self._random = Random(f"waggle wire {seed} {machine}")
+        self.paused: Callable[[], int] = lambda: 0  # milliseconds for which the process stands still now
+        self.on_broadcast: Callable[[str], None] = lambda when: None
+
+    async def post(self, url: str, body: bytes, client: str, timeout: float) -> AsyncGenerator[bytes, None]:
+        """The answer in parts; ApiError after ``timeout`` seconds of virtual time, or when the fault says so."""
+        server = int(url[len("http://server") :])
+        is_broadcast = _BROADCAST.encode() in body
+        latency = self._random.randint(5, 300)
+        await self._sleep(latency)
+        broken = {fault.kind: fault for fault in self._network.faults(self._machine, server)}
+        await self._refuse_before(broken, timeout)
+        if is_broadcast:
+            self.on_broadcast("before")
+        text = self._network.answer(self._machine, server, body, broken)
+        if is_broadcast:
+            self.on_broadcast("after")
+        await self._sleep(0)
+        await self._fail_after(broken, timeout, is_broadcast)
+        if "truncated_json" in broken:
+            self._network.count(broken["truncated_json"])
+            text = text[: len(text) * 2 // 3]
+        if "huge_json" in broken and not is_broadcast:
+            self._network.count(broken["huge_json"])
+            for _ in range(MAX_ANSWER // len(_MEGABYTE) + 1):
+                yield _MEGABYTE
+        yield text
+
+    async def _sleep(self, ms: int) -> None:
+        """Sleep, and as long again as the process is paused when it would go on."""
+        if ms:
+            await Sleep(ms)
+        while paused := self.paused():
+            await Sleep(paused)
+
+    async def _refuse_before(self, broken: dict[str, Fault], timeout: float) -> None:
+        if "api_timeout" in broken:
+            self._network.count(broken["api_timeout"])
+            await self._sleep(int(timeout * 1000))
+            raise ApiError("TimeoutError")
+        if "api_error" in broken:
+            self._network.count(broken["api_error"])
+            raise ApiError("HTTP 503")
+
+    async def _fail_after(self, broken: dict[str, Fault], timeout: float, is_broadcast: bool) -> None:
+        late = broken.get("api_late")
+        if late is not None:
+            self._network.count(late)
+            ms = self._random.randint(500, 6_000)
+            await self._sleep(min(ms, int(timeout * 1000)))
+            if ms > timeout * 1000:
+                raise ApiError("TimeoutError")
+        if is_broadcast and "broadcast_unheard" in broken:
+            self._network.count(broken["broadcast_unheard"])
+            raise ApiError("ServerDisconnectedError")
+
+
+class BlockReader:
+    """Reads and proves each block once for all machines: what it makes of the same bytes is the same."""
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, Any] = {}
+
+    def __call__(self, text: bytes, chain: Any) -> Any:
+        """A proven block. Raises HiveDataError."""
+        name = sha256(text).digest()
+        found = self._known.get(name)
+        if found is None:
+            found = read_block(text, chain)
+            found.prove()
+            self._known[name] = found
+        return found
+
+
+def servers() -> list[int]:
+    """Their numbers."""
+    return list(range(SERVERS))

@@ -1,0 +1,347 @@
+"""The world of one seed: a chain, machines around it, faults, an auditor; one process, one thread, virtual time.
+
+`run(plan)` is a function of the plan alone: the same seed at the same commit gives the same timeline to the byte.
+"""
+
+import shutil
+import tempfile
+import traceback
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from node.devnet.chain import BLOCK_INTERVAL
+from node.devnet.errors import AUTHORITY_NAMES, HivedRefusalError
+from node.devnet.founding import GROUP, found, genesis_document, member_keys, new_chain
+from node.sim.audit import Auditor, Violation
+from node.sim.clock import Clock
+from node.sim.faults import Injector
+from node.sim.lies import lie
+from node.sim.liveness import Liveness
+from node.sim.machine import Applied, Machine
+from node.sim.network import BlockReader, Network
+from node.sim.outside import Outsiders
+from node.sim.plan import SLOT_MS, Fault, Plan
+from processors.hive.transaction import Transaction, pack_transaction, transaction_id
+
+#: Events of nodes that say too little for a timeline.
+_QUIET_EVENTS = frozenset({"sent", "round", "start", "live", "api_error", "held"})
+_TIMELINE_KEPT = 200_000
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What became of a seed. ``invariant`` is empty when everything held."""
+
+    seed: int
+    invariant: str
+    detail: str
+    slot: int
+    blocks: int
+    node_blocks: int
+    nodes: int
+    faults: dict[str, int]
+    counts: dict[str, int]
+    digest: str
+    timeline: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything held."""
+        return not self.invariant
+
+
+class World:
+    """One run. ``timeline`` holds readable lines: when, at which head, who, what."""
+
+    def __init__(self, plan: Plan, scratch: Path | None) -> None:
+        self.plan = plan
+        self.clock = Clock()
+        self.counts: dict[str, int] = {}
+        self._counted: set[Fault] = set()
+        self.timeline: list[str] = []
+        self.members = {keys.account: keys for keys in map(member_keys, range(1, plan.members + 1))}
+        self._digest = sha256()
+        self._scratch = scratch
+        self._reader = BlockReader()
+        runners = list(self.members.values())[: plan.runners]
+        self.chain = new_chain(
+            list(self.members.values()), runners[0], rules=plan.parameters["hive_rules"], lag=plan.lag
+        )
+        length = plan.parameters["round_length"]
+        self.genesis = found(
+            genesis_document(
+                runners,
+                start_block=length,
+                parameters=plan.parameters,
+                collateral=plan.collateral,
+                payouts=list(plan.payouts),
+            )
+        )
+        for _ in range(length + plan.lag):
+            self.chain.produce()
+        self._born = self.chain.head_time
+        self.network = Network(self.chain, self.clock, plan.seed, self.count_once)
+        self.network.submit = self._submit
+        self.network.group = GROUP
+        self.outside = Outsiders(self.chain, self.genesis)
+        self.auditor = Auditor(self.chain, self.genesis, self._reader)
+        for keys in self.members.values():
+            self.hold(keys.signing_key)
+        self.machines: dict[str, Machine] = {}
+        for name in self.members:
+            self.add_machine(name, name)
+        self.silent: set[str] = set()
+        self.leaders_silent: Fault | None = None
+        self.missing_until = 0  # slot before which no block is produced
+        self.injector = Injector(self)
+        self.liveness = Liveness(self)
+        self.node_blocks = 0
+        self.slot = 0
+        self._signed: dict[tuple[bytes, int], list[bytes]] = {}  # (key, payload) -> transactions
+        self._expirations: dict[bytes, int] = {}
+        self._ahead: list[tuple[Machine, Applied]] = []
+        self._failure: Violation | None = None
+
+    # -- what the parts of the world use
+
+    def count(self, kind: str) -> None:
+        """A fault took effect."""
+        self.counts[kind] = self.counts.get(kind, 0) + 1
+
+    def count_once(self, fault: Fault) -> None:
+        """A fault that lasts took effect: it counts once, however often it strikes."""
+        if fault not in self._counted:
+            self._counted.add(fault)
+            self.count(fault.kind)
+
+    def note(self, who: str, what: str, /, **fields: Any) -> None:
+        """A line of the timeline."""
+        shown = " ".join(f"{key}={value}" for key, value in fields.items())
+        line = f"{self.clock.now / 1000:9.3f} {self.chain.head_number:5} {who:<12} {what} {shown}".rstrip()
+        self._digest.update(line.encode() + b"\n")
+        if len(self.timeline) < _TIMELINE_KEPT:
+            self.timeline.append(line)
+
+    def hold(self, key: Any) -> None:
+        """Somebody holds this signing key from now on."""
+        self.outside.keyring[key.public] = key
+        self.auditor.keys.add(key.public)
+
+    def folder(self, name: str) -> Path | None:
+        """Where a machine's LevelDB lies, in a seed on disk."""
+        return self._scratch / name if self._scratch is not None else None
+
+    def add_machine(self, name: str, account: str) -> Machine:
+        """A machine of a member, not started."""
+        machine = Machine(
+            name,
+            self.members[account],
+            self.genesis,
+            self.network,
+            self.clock,
+            self,
+            seed=self.plan.seed,
+            folder=self.folder(name),
+            second_opinion=self.plan.second_opinion,
+            reader=self._reader,
+        )
+        self.machines[name] = machine
+        return machine
+
+    def honest(self) -> list[Machine]:
+        """The machines of members that never cheat."""
+        return [m for m in self.machines.values() if m.account not in self.plan.traitors and not m.is_gone]
+
+    # -- the run
+
+    def run(self) -> Outcome:
+        """All slots; what became of them."""
+        failure: Violation | None = None
+        try:
+            for machine in list(self.machines.values()):
+                machine.start()
+            for slot in range(1, self.plan.slots + 1):
+                self.slot = slot
+                self._one_slot()
+            self.liveness.check_end()
+            self.auditor.replay()
+        except Violation as violation:
+            failure = violation
+            self.note("world", "VIOLATION", invariant=violation.invariant, detail=violation.detail)
+        finally:
+            for machine in self.machines.values():
+                machine.stop()
+        return Outcome(
+            seed=self.plan.seed,
+            invariant=failure.invariant if failure else "",
+            detail=failure.detail if failure else "",
+            slot=self.slot,
+            blocks=self.chain.head_number,
+            node_blocks=self.node_blocks,
+            nodes=self.plan.members,
+            faults=dict(sorted(self.counts.items())),
+            counts=self.auditor.counts,
+            digest=self._digest.hexdigest(),
+            timeline=tuple(self.timeline),
+        )
+
+    def _one_slot(self) -> None:
+        self.injector.slot(self.slot)
+        if self.slot == self.plan.quiet:
+            self.liveness.begin()
+        if self.slot >= self.missing_until:
+            self._produce()
+        self.clock.run_until(self.slot * SLOT_MS)
+        if self._failure is not None:
+            raise self._failure
+        rotations = self.auditor.counts["rotations"]
+        in_flight = self.auditor.payouts_out()
+        for height in self.auditor.follow():
+            if self.auditor.counts["rotations"] > rotations and in_flight:
+                rotations = self.auditor.counts["rotations"]
+                self.count("payout_across_rotation")
+            self.liveness.at(height)
+        self._compare_those_ahead()
+
+    def _produce(self) -> None:
+        block = self.chain.produce(self._born + self.slot * BLOCK_INTERVAL)
+        for entry in block.transactions:
+            known = self.auditor.known.get(entry.txid)
+            if known is not None:
+                self.note("chain", "included", op=known.op, kind=known.kind)
+
+    # -- what nodes do (node.sim.machine.Watcher)
+
+    def told(self, machine: Machine, event: str, fields: dict[str, object]) -> None:
+        if event not in _QUIET_EVENTS:
+            self.note(machine.name, event, **fields)
+        if event == "diverged":
+            if not machine.is_misled:
+                self._failure = self._failure or Violation("halted", f"{machine.name} differs from what was agreed")
+            self.clock.after(SLOT_MS, lambda: self._mend(machine))
+
+    def applied(self, machine: Machine, block: Applied) -> None:
+        self.node_blocks += 1
+        if block.height > self.auditor.height:
+            self._ahead.append((machine, block))
+        else:
+            self._compare(machine, block)
+
+    def signed(self, machine: Machine, key: bytes, digest: bytes) -> None:
+        """No key signs two transactions for one payload of which both can still be included."""
+        assert machine.core is not None
+        found = next((r for r in machine.core.records() if r.digest == digest), None)
+        if found is None or machine.account in self.plan.traitors:
+            return
+        for payload in found.payloads:
+            earlier = self._signed.setdefault((key, payload), [])
+            for txid in earlier:
+                if txid != found.txid and not self._is_dead(txid):
+                    self._failure = self._failure or Violation(
+                        "signed_twice",
+                        f"{machine.name} signs {found.txid.hex()} for payload {payload} while {txid.hex()} is not dead",
+                    )
+            if found.txid not in earlier:
+                earlier.append(found.txid)
+        self._expirations[found.txid] = found.expiration
+
+    def died(self, machine: Machine, error: BaseException) -> None:
+        shown = "".join(traceback.format_exception(error))
+        self._failure = self._failure or Violation("crash", f"{machine.name}: {shown}")
+
+    # -- inside
+
+    def _mend(self, machine: Machine) -> None:
+        """The operator reads the alarm of a node that was misled: the store goes, the node replays."""
+        if machine.is_up:
+            machine.wipe()
+            machine.start()
+            self.note(machine.name, "wiped")
+
+    def _is_dead(self, txid: bytes) -> bool:
+        return txid not in self.chain.included and self.auditor.irreversible_time() >= self._expirations[txid]
+
+    def _compare_those_ahead(self) -> None:
+        later = []
+        for machine, block in self._ahead:
+            if block.height <= self.auditor.height:
+                self._compare(machine, block)
+            else:
+                later.append((machine, block))
+        self._ahead = later
+
+    def _compare(self, machine: Machine, block: Applied) -> None:
+        """Who applied the same blocks has the same trace and the same root."""
+        if block.life != machine.life:
+            return
+        if block.block_id != self.auditor.ids.get(block.height):
+            if not machine.is_misled:
+                self.note(machine.name, "misled", height=block.height)
+            machine.is_misled = True
+        elif not machine.is_misled:
+            for name, own, true in (
+                ("trace", block.trace, self.auditor.traces[block.height]),
+                ("root", block.root, self.auditor.roots.get(block.height)),
+            ):
+                if own != true and own is not None:
+                    self._failure = self._failure or Violation(
+                        "drift", f"{machine.name} has another {name} at {block.height}"
+                    )
+
+    def _submit(self, name: str, tx: Transaction) -> None:
+        """A node's broadcast reaches a server."""
+        machine = self.machines[name]
+        is_groups = tx.operations[-1].name == "custom_json" and tx.operations[-1].value["required_auths"] == [GROUP]
+        if name in self.silent or (is_groups and self._leads(machine, tx)):
+            return
+        for fault in self.injector.lies_of(machine.account):
+            sent = lie(fault.kind, tx, machine.member, machine.keys, self.genesis, self.auditor.rotations_out())
+            if sent is not None:
+                self.count_once(fault)
+                for each in sent:
+                    self.chain.submit(each)
+                return
+        try:
+            self.chain.submit(tx)
+        except HivedRefusalError as refusal:
+            if is_groups and machine.account not in self.plan.traitors:
+                self._judge_refusal(machine, tx, refusal)
+            raise
+        if is_groups:
+            self.note(name, "broadcast", txid=transaction_id(pack_transaction(tx, self.chain.chain)).hex()[:16])
+
+    def _judge_refusal(self, machine: Machine, tx: Transaction, refusal: HivedRefusalError) -> None:
+        """Hive refuses a group transaction for its authority only if that changed after the server was asked."""
+        if "Duplicate transaction" in str(refusal):
+            return
+        self.note(machine.name, "refused", error=str(refusal)[:120])
+        by_authority = refusal.name in AUTHORITY_NAMES or refusal.name in ("tx_irrelevant_sig", "tx_duplicate_sig")
+        if not by_authority:
+            return
+        account, was_true = self.network.authority_shown.get(machine.name, (None, True))
+        now = self.chain.ledger.accounts[GROUP]
+        moved = account is not None and (account.owner, account.active) != (now.owner, now.active)
+        if moved or not was_true or machine.is_misled:
+            self.count("overtaken")
+            return
+        raise_with = Violation("refused_for_authority", f"{machine.name}: {refusal}")
+        self._failure = self._failure or raise_with
+
+    def _leads(self, machine: Machine, tx: Transaction) -> bool:
+        txid = transaction_id(pack_transaction(tx, self.chain.chain))
+        if self.leaders_silent is not None and txid in self.auditor.led_by(machine.account):
+            self.count_once(self.leaders_silent)
+            return True
+        return False
+
+
+def run(plan: Plan) -> Outcome:
+    """Run a plan to its end."""
+    scratch = Path(tempfile.mkdtemp(prefix="waggle-sim-")) if plan.on_disk else None
+    try:
+        return World(plan, scratch).run()
+    finally:
+        if scratch is not None:
+            shutil.rmtree(scratch, ignore_errors=True)
