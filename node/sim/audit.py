@@ -326,9 +326,9 @@ class Auditor:
 
     def _check_old(self, oldest: int) -> None:
         for (payload,), done in self.state.walk(DONE):
-            demand(done.height > oldest, "bounds", f"the end of payload {payload!s} is not forgotten")
+            demand(done.height > oldest, "bounds", f"the end of payload {payload!r} is not forgotten")
         for (height, _), _ in self.state.walk(REJECTED):
-            demand(int(height) > oldest, "bounds", f"a rejection of block {height} is not forgotten")
+            demand(int(height) > oldest, "bounds", f"a rejection of block {height!r} is not forgotten")
 
 
 def _new_state(genesis: Genesis, store: MemoryStore | None = None) -> State:
