@@ -8,6 +8,7 @@ from node.cli.devnet import devnet
 from node.cli.genesis import genesis
 from node.cli.keys import keys
 from node.cli.run import run
+from node.cli.sim import sim
 from node.errors import NodeError
 from processors.errors import EngineError, GenesisError
 from state.errors import StateError
@@ -26,6 +27,7 @@ cli.add_command(devnet)
 cli.add_command(genesis)
 cli.add_command(keys)
 cli.add_command(run)
+cli.add_command(sim)
 
 
 def main() -> None:

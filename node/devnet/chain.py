@@ -4,6 +4,7 @@ It answers transactions as hived does (docs and tests: hived_verdicts.md): valid
 authorities before the first operation runs, resource credits, the pool's limit of custom operations, owner limits.
 """
 
+from collections.abc import Callable
 from hashlib import sha256
 from typing import Any
 
@@ -139,10 +140,10 @@ class DevnetChain:
             return "within_mempool", 0
         return "unknown", 0
 
-    def amend(self, account: Account) -> None:
+    def amend(self, name: str, change: Callable[[Account], Account]) -> None:
         """Change an account as no transaction does; what waits in the pool is tried anew on it."""
         self.ledger.undo()
-        self.ledger.put(account)
+        self.ledger.put(change(self.ledger.account(name)))
         self.ledger.commit()
         self._refill_pool(self.pool)
 

@@ -40,7 +40,7 @@ class Injector:
         self._forks: dict[Fault, ForkPoint] = {}
         self._twins: dict[Fault, Machine] = {}
         self._holds: set[Fault] = set()
-        self._vests: dict[Fault, int] = {}
+        self._vests = world.chain.ledger.accounts[GROUP].balances[2]
         self._sent: set[tuple[str, str]] = set()
         self._owner_asked: set[Fault] = set()
         self._old_signatures: dict[str, bytes] = {}
@@ -184,14 +184,15 @@ class Injector:
 
     def _begin_read_ahead(self, fault: Fault) -> None:
         self.world.count("read_ahead")
-        self.world.network.reads_ahead.add(fault.who)
+        self.world.auditor.fooled |= {key.public for key in self._machine(fault).keys}
+        self.world.network.reads_ahead[fault.who] = self._machine(fault).source
         self._hold(fault)
 
     def _during_read_ahead(self, fault: Fault) -> None:
         self._during_reorg(fault)
 
     def _end_read_ahead(self, fault: Fault) -> None:
-        self.world.network.reads_ahead.discard(fault.who)
+        self.world.network.reads_ahead.pop(fault.who, None)
         self._release(fault)
 
     def _hold(self, fault: Fault) -> None:
@@ -214,6 +215,7 @@ class Injector:
             self.world.network.orphans[number] = msgspec.json.encode(chain.show_block(number, typed=True))
         self._forks = {f: p for f, p in self._forks.items() if p.number <= point.number}
         chain.switch_fork(point)
+        self._set_credits()
         self.world.count("reorg")
         self.world.missing_until = max(self.world.missing_until, self.world.slot + 1)
 
@@ -389,7 +391,12 @@ class Injector:
 
     def _begin_no_credits(self, fault: Fault) -> None:
         self.world.count("no_credits")
-        self._vests[fault] = self.world.outside.drain_credits(0)
+        self._set_credits()
 
     def _end_no_credits(self, fault: Fault) -> None:
-        self.world.outside.drain_credits(self._vests.pop(fault))
+        self._set_credits()
+
+    def _set_credits(self) -> None:
+        """Also after a switch of forks, which may bring back what was before."""
+        drained = any(fault.kind == "no_credits" for fault in self._active)
+        self.world.outside.set_credits(0 if drained else self._vests)

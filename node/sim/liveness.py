@@ -67,7 +67,7 @@ class Liveness:
             demand(machine.is_up and machine.core is not None, "not_up", f"{machine.name} does not run at the end")
             assert machine.core is not None
             state = machine.core.state
-            demand(state.height >= auditor.height - 3, "behind", f"{machine.name} is at {state.height}, not at the end")
+            demand(state.height >= auditor.height - 5, "behind", f"{machine.name} is at {state.height}, not at the end")
             demand(not machine.is_misled, "misled", f"{machine.name} is still on a fork that is dead")
             demand(machine.core.halted_at is None, "halted", f"{machine.name} is halted at the end")
             if state.height in auditor.traces:

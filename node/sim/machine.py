@@ -24,7 +24,6 @@ from processors.genesis import Genesis
 from state.errors import StoreDamagedError
 from state.store import Store
 
-POLL_MS = 3_000
 RESTART_MS = 5_000
 #: So often a block may not follow before the operator takes the store for one of a dead fork.
 _PATIENCE = 2
@@ -84,6 +83,7 @@ class Machine:
         *,
         seed: int,
         folder: Path | None,
+        poll_ms: int,
         second_opinion: bool,
         reader: BlockReader,
     ) -> None:
@@ -102,6 +102,7 @@ class Machine:
         self._genesis = genesis
         self._network = network
         self._clock = clock
+        self._poll_ms = poll_ms
         self._watcher = watcher
         self._policy = Policy(second_opinion=second_opinion)
         self._reader = reader
@@ -114,6 +115,11 @@ class Machine:
         self._store: Store | None = None
         self._not_followed = 0
         self._starts = 0
+
+    @property
+    def source(self) -> int:
+        """The server that it reads its blocks from."""
+        return self._servers[0]
 
     @property
     def is_up(self) -> bool:
@@ -177,10 +183,10 @@ class Machine:
 
     async def _live(self, runtime: Runtime) -> None:
         stop = asyncio.Event()
-        await self._wire._sleep(self.random.randrange(1, POLL_MS))
+        await self._wire._sleep(self.random.randrange(1, self._poll_ms))
         while True:
             await runtime.attempt(stop)
-            await self._wire._sleep(POLL_MS)
+            await self._wire._sleep(self._poll_ms)
 
     def _ended(self, error: BaseException | None) -> None:
         """The process died: of a fault, or of something that its operator reads and mends."""

@@ -3,7 +3,6 @@
 A server answers from the one chain; what a fault makes of the answer is decided here, per machine and server.
 """
 
-import json
 from collections.abc import AsyncGenerator, Callable, Iterable
 from hashlib import sha256
 from random import Random
@@ -42,7 +41,7 @@ class Network:
         self.windows: list[Fault] = []
         self.count = count
         self.submit: Submit = lambda account, tx: None
-        self.reads_ahead: set[str] = set()
+        self.reads_ahead: dict[str, int] = {}  # machine -> the server that calls its head irreversible
         self.orphans: dict[int, bytes] = {}  # blocks of a dead fork, which a lying server may still give
         self.authority_shown: dict[str, tuple[Any, bool]] = {}  # what a machine was last told of the group account
         self.group = ""
@@ -64,7 +63,7 @@ class Network:
 
     def answer(self, machine: str, server: int, body: bytes, broken: dict[str, Fault]) -> bytes:
         """What a server answers; broadcasts take effect here."""
-        call = json.loads(body)
+        call = msgspec.json.decode(body)
         method, params = call["method"], call["params"]
         try:
             result = self._result(machine, server, method, params, broken)
@@ -78,7 +77,7 @@ class Network:
 
     def _result(self, machine: str, server: int, method: str, params: Any, broken: dict[str, Fault]) -> bytes:
         if method == "database_api.get_dynamic_global_properties":
-            return self._properties(machine, broken)
+            return self._properties(machine, server, broken)
         if method == "block_api.get_block_range":
             return self._range(machine, params, broken)
         if method == _BROADCAST:
@@ -88,7 +87,7 @@ class Network:
             self.authority_shown[machine] = (self.chain.ledger.accounts[self.group], not broken)
         return msgspec.json.encode(found)
 
-    def _properties(self, machine: str, broken: dict[str, Fault]) -> bytes:
+    def _properties(self, machine: str, server: int, broken: dict[str, Fault]) -> bytes:
         chain = self.chain
         head, time, irreversible = chain.head_number, chain.head_time, chain.irreversible_number
         old = broken.get("old_head")
@@ -99,7 +98,7 @@ class Network:
         if skew is not None:
             self.count(skew)
             time += skew.n % 14_400 - 7_200
-        if machine in self.reads_ahead:
+        if self.reads_ahead.get(machine) == server:
             irreversible = head
         shown = {"head_block_number": head, "time": time_to_text(time), "last_irreversible_block_num": irreversible}
         return msgspec.json.encode(shown)

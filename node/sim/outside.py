@@ -119,11 +119,9 @@ class Outsiders:
                 return self.send([Operation("recover_account", value)], all_keys.values())
         return None
 
-    def drain_credits(self, vests: int) -> int:
-        """The group account's vesting becomes ``vests``; what it was."""
-        group = self.chain.ledger.accounts[GROUP]
-        self.chain.amend(replace(group, balances=(*group.balances[:2], vests)))
-        return group.balances[2]
+    def set_credits(self, vests: int) -> None:
+        """The group account's vesting becomes ``vests``."""
+        self.chain.amend(GROUP, lambda group: replace(group, balances=(*group.balances[:2], vests)))
 
     def enough_keys(self, role: str) -> list[SecretKey] | None:
         """Keys of the ring that just meet an authority of the group at the head."""

@@ -27,7 +27,7 @@ from node.sim.plan import SLOT_MS, Fault, Plan
 from processors.hive.transaction import Transaction, pack_transaction, transaction_id
 
 #: Events of nodes that say too little for a timeline.
-_QUIET_EVENTS = frozenset({"sent", "round", "start", "live", "api_error", "held"})
+_QUIET_EVENTS = frozenset({"sent", "round", "start", "live", "api_error"})
 _TIMELINE_KEPT = 200_000
 
 
@@ -144,6 +144,7 @@ class World:
             self,
             seed=self.plan.seed,
             folder=self.folder(name),
+            poll_ms=self.plan.poll_ms,
             second_opinion=self.plan.second_opinion,
             reader=self._reader,
         )
@@ -170,6 +171,8 @@ class World:
         except Violation as violation:
             failure = violation
             self.note("world", "VIOLATION", invariant=violation.invariant, detail=violation.detail)
+        except Exception as error:  # noqa: BLE001 - the auditor's own replica broke, or the world: that fails the seed
+            failure = Violation("broken", "".join(traceback.format_exception(error)))
         finally:
             for machine in self.machines.values():
                 machine.stop()
@@ -224,6 +227,7 @@ class World:
 
     def applied(self, machine: Machine, block: Applied) -> None:
         self.node_blocks += 1
+        self._digest.update(f"{machine.name} {block.height} ".encode() + (block.trace or b"") + (block.root or b""))
         if block.height > self.auditor.height:
             self._ahead.append((machine, block))
         else:
@@ -280,6 +284,7 @@ class World:
             if not machine.is_misled:
                 self.note(machine.name, "misled", height=block.height)
             machine.is_misled = True
+            self.auditor.fooled |= {key.public for key in machine.keys}
         elif not machine.is_misled:
             for name, own, true in (
                 ("trace", block.trace, self.auditor.traces[block.height]),

@@ -1,0 +1,217 @@
+"""`waggle sim`."""
+
+import itertools
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from node.sim.plan import KINDS, OBSERVED, draw
+from node.sim.running import Done, Summary, code_name, keep, load_kept, run_seeds, write_report
+from node.sim.shrink import only, shrink
+from node.sim.world import run
+
+
+@click.command()
+@click.option("--seeds", default=30, show_default=True, type=click.IntRange(1), help="How many seeds.")
+@click.option("--first-seed", default=1, show_default=True, type=click.IntRange(0), help="The first of them.")
+@click.option("--jobs", default=2, show_default=True, type=click.IntRange(1, 256), help="Processes beside each other.")
+@click.option("--seconds", type=click.IntRange(1), help="Begin no new seed after so many seconds ...")
+@click.option("--at-least", default=0, type=click.IntRange(0), help="... unless fewer than this were begun.")
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the summary here, and each seed's result beside it (NAME.seeds.jsonl).",
+)
+@click.option("--resume", is_flag=True, help="Take what is kept beside the report, if the same code made it.")
+@click.option("--seed", type=click.IntRange(0), help="Replay one seed and print its timeline.")
+@click.option("--only", "kept", help="With --seed: only these of its faults, by number (3,17).")
+@click.option("--shrink", "shrinks", is_flag=True, help="With --seed: cut its faults down to few that still fail.")
+@click.option("--json", "as_json", is_flag=True, help="The last line on standard output is a summary for machines.")
+def sim(
+    seeds: int,
+    first_seed: int,
+    jobs: int,
+    seconds: int | None,
+    at_least: int,
+    report: Path | None,
+    resume: bool,
+    seed: int | None,
+    kept: str | None,
+    shrinks: bool,
+    as_json: bool,
+) -> None:
+    """Run whole groups under injected faults, each from a seed, and check at every block that nothing is lost.
+
+    A seed draws a group, its parameters and a schedule of faults; the same seed gives the same run to the byte. Exit 1
+    if an invariant does not hold; the seed that shows it can be replayed and cut down.
+
+    \b
+    Examples:  waggle sim --seeds 100 --jobs 2
+               waggle sim --seed 17
+               waggle sim --seed 17 --shrink
+    """
+    if seed is None and (kept or shrinks):
+        raise click.UsageError("--only and --shrink need --seed: which seed is it?")
+    if resume and report is None:
+        raise click.UsageError("--resume needs --report: beside it lie the results to go on from")
+    console = Console(stderr=as_json)
+    if seed is not None:
+        sys.exit(_one(console, seed, _places(seed, kept), shrinks, as_json))
+    limit = _limit(seconds, at_least)
+    sys.exit(_many(console, range(first_seed, first_seed + seeds), jobs, limit, report, resume, as_json))
+
+
+# -- one seed
+
+
+def _places(seed: int, kept: str | None) -> list[int]:
+    """The faults to keep, by number in the timeline's list."""
+    count = len(draw(seed).faults)
+    if kept is None:
+        return list(range(count))
+    try:
+        places = [int(word) for word in kept.split(",") if word.strip()]
+    except ValueError:
+        raise click.UsageError(f"--only {kept!r}: numbers with commas between them, as in 3,17") from None
+    wrong = [place for place in places if not 0 <= place < count]
+    if wrong:
+        raise click.UsageError(f"--only: seed {seed} has faults 0 to {count - 1}, not {wrong[0]}")
+    return sorted(set(places))
+
+
+def _one(console: Console, seed: int, places: list[int], shrinks: bool, as_json: bool) -> int:
+    plan = draw(seed)
+    if shrinks:
+        try:
+            places = shrink(only(plan, places), lambda words: console.print(words, highlight=False))
+        except ValueError as error:
+            raise click.ClickException(f"seed {seed}: {error}") from error
+    outcome = run(only(plan, places))
+    for line in outcome.timeline:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    console.print(f"\nseed {seed}: {plan.runners} runners, {plan.spares} more members; {plan.parameters}", markup=False)
+    for place in places:
+        fault = plan.faults[place]
+        when = f"slots {fault.slot} to {fault.until}"
+        console.print(f"  {place:3} {fault.kind}: {KINDS[fault.kind].what} ({when}) {fault.who}", markup=False)
+    if outcome.ok:
+        console.print(f"[green]every invariant held[/green] over {outcome.blocks} blocks")
+    else:
+        console.print(f"[red]{outcome.invariant}[/red] in slot {outcome.slot}:", soft_wrap=True)
+        console.print(outcome.detail, markup=False, soft_wrap=True)
+        some = len(places) < len(plan.faults)
+        again = f"waggle sim --seed {seed}" + (f" --only {','.join(map(str, places))}" if some else "")
+        console.print(f"again:    {again}" + ("" if shrinks else f"\nsmaller:  {again} --shrink"), soft_wrap=True)
+    if as_json:
+        found = {"seed": seed, "ok": outcome.ok, "invariant": outcome.invariant, "detail": outcome.detail}
+        click.echo(json.dumps({**found, "faults": places, "digest": outcome.digest}))
+    return 0 if outcome.ok else 1
+
+
+# -- many seeds
+
+
+def _limit(seconds: int | None, at_least: int) -> Callable[[int], bool]:
+    until = time.monotonic() + seconds if seconds is not None else None
+    return lambda started: until is None or started < at_least or time.monotonic() < until
+
+
+def _many(
+    console: Console,
+    seeds: range,
+    jobs: int,
+    go_on: Callable[[int], bool],
+    report: Path | None,
+    resume: bool,
+    as_json: bool,
+) -> int:
+    code = code_name()
+    summary = Summary()
+    known = load_kept(report, code) if report is not None and resume else {}
+    for seed in seeds:
+        if seed in known:
+            summary.add(known[seed])
+    begun = time.monotonic()
+    left: Iterator[int] = (seed for seed in seeds if seed not in known)
+    with _progress(console, seeds, summary.seeds) as tick:
+        for done in run_seeds(left, jobs, code, go_on=go_on):
+            summary.add(done)
+            if report is not None:
+                keep(report, done)
+            tick(done, summary)
+    document = summary.document(code, time.monotonic() - begun)
+    if known:
+        # a rate of seeds that this run did not make would be none
+        document["seeds_per_second"] = round((summary.seeds - len(known)) / max(document["seconds"], 0.1), 2)
+    if report is not None:
+        write_report(report, document)
+    _tell(console, document)
+    if as_json:
+        click.echo(json.dumps(document))
+    return 0 if document["ok"] else 1
+
+
+class _Ticker:
+    """The progress bar, and each failure as it comes."""
+
+    def __init__(self, progress: Progress, total: int, before: int) -> None:
+        self._progress = progress
+        self._task = progress.add_task("", total=total, completed=before)
+        self._begun = time.monotonic()
+        self._here = itertools.count(1)
+
+    def __call__(self, done: Done, summary: Summary) -> None:
+        rate = next(self._here) / max(0.001, time.monotonic() - self._begun)
+        faults = sum(summary.injected.values())
+        words = f"{rate:.2f} seeds/s, {faults} faults, {len(summary.failed)} seeds failed"
+        self._progress.update(self._task, advance=1, description=words)
+        if not done.outcome.ok:
+            line = f"seed {done.outcome.seed} failed: {done.outcome.invariant}: {done.outcome.detail[:300]}"
+            self._progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+class _progress:
+    """The bar while the block runs."""
+
+    def __init__(self, console: Console, seeds: range, before: int) -> None:
+        self._progress = Progress(
+            BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeRemainingColumn(), console=console
+        )
+        self._total, self._before = len(seeds), before
+
+    def __enter__(self) -> _Ticker:
+        self._progress.start()
+        return _Ticker(self._progress, self._total, self._before)
+
+    def __exit__(self, *error: object) -> None:
+        self._progress.stop()
+
+
+def _tell(console: Console, document: dict[str, Any]) -> None:
+    table = Table(box=None, header_style="bold")
+    for column in ("fault", "injected", "survived", ""):
+        table.add_column(column, justify="right" if column in ("injected", "survived") else "left")
+    words = {kind: how.what for kind, how in KINDS.items()} | OBSERVED
+    for kind, count in document["faults"].items():
+        table.add_row(kind, str(count), str(document["survived"].get(kind, 0)), words.get(kind, ""))
+    console.print(table)
+    counts = ", ".join(f"{number} {name}" for name, number in document["counts"].items())
+    console.print(
+        f"{document['seeds']} seeds, {document['blocks']} blocks, {document['node_blocks']} applied by nodes; "
+        f"{counts}; {document['seeds_per_second']} seeds/s",
+        soft_wrap=True,
+        highlight=False,
+    )
+    for failed in document["failed"]:
+        words_of = f"seed {failed['seed']} failed: {failed['invariant']}   waggle sim --seed {failed['seed']} --shrink"
+        console.print(words_of, style="red", markup=False, soft_wrap=True)
+    if document["ok"]:
+        console.print("[green]every invariant held in every seed[/green]")
