@@ -20,6 +20,7 @@ from node.agent import (
     chosen_signatures,
     differs_from_agreed,
     first_difference,
+    missing_keys,
     wanted,
 )
 from node.outbox import Outbox
@@ -112,14 +113,24 @@ class NodeCore:
     def questions(self) -> set[bytes]:
         """Ids of earlier transactions that two servers must deny before this node signs again."""
         found: set[bytes] = set()
+        now = self.state.head.timestamp
         for _, record in self.state.walk(MS):
             payloads = [self.state.need(QUEUE, number) for number in record.payloads]
-            earlier = {txid for payload in payloads for txid in payload.past} | self._signer.signed_for(record.payloads)
+            earlier = {txid for payload in payloads for txid in payload.past} | self._signer.signed_for(
+                record.payloads, now
+            )
             found |= earlier - {record.txid}
         return found
 
-    def step(self, view: ChainView, denied: Callable[[bytes], bool]) -> list[Outgoing]:
-        """What to send now. Raises JournalError: then nothing was signed."""
+    def wants_to_sign(self) -> bool:
+        """Whether a group transaction lacks a signature that this node's signer could give."""
+        return any(missing_keys(self.state, self.me, str(op), record) for (op,), record in self.state.walk(MS))
+
+    def step(self, view: ChainView, denied: Callable[[bytes], bool], *, confirmed: bool = True) -> list[Outgoing]:
+        """What to send now. Raises JournalError: then nothing was signed.
+
+        ``confirmed``: a second operator has the head of this state too, and calls it irreversible.
+        """
         self._tidy_outbox()
         height = self.state.height
         if self.halted_at is not None or view.irreversible_number - height > LIVE_WITHIN:
@@ -132,6 +143,9 @@ class NodeCore:
         for action in wanted(self.state, self.genesis.params, self.me, memory):
             is_broadcast = isinstance(action, BroadcastTransaction)
             kind, most = (broadcasts, MAX_BROADCASTS_A_BLOCK) if is_broadcast else (jsons, MAX_JSONS_A_BLOCK)
+            if isinstance(action, SignTransaction) and not confirmed:
+                self._tell(action.op, "hold", "unconfirmed", "no other operator calls this head irreversible yet")
+                continue
             found = self._carry_out(action, view, denied) if len(kind) < most else None
             if found is not None:
                 kind.append(found)
@@ -180,15 +194,19 @@ class NodeCore:
 
     def _signature(self, action: SignTransaction, view: ChainView, denied: Callable[[bytes], bool]) -> Outgoing | None:
         verdict, sig = self._signer.sign_transaction(self.state, action.op, action.key, denied)
-        if verdict.why and self._told.get(action.op) != verdict.why:
-            self._told[action.op] = verdict.why
-            event = verdict.kind if sig is None else "abstained"
-            self._log(event, {"op": action.op, "why": verdict.why, "detail": verdict.detail})
+        if verdict.why:
+            self._tell(action.op, verdict.kind if sig is None else "abstained", verdict.why, verdict.detail)
         if sig is not None:
             return self._json(action.content, "sig_submit", {"op": action.op, "sig": sig.hex()}, view)
         if verdict.kind == "refuse":
             return self._json(action.content, "sig_refuse", {"op": action.op, "why": verdict.why}, view)
         return None
+
+    def _tell(self, op: str, event: str, why: str, detail: str) -> None:
+        """Why something is not signed as a matter of course: once, until the reason changes."""
+        if self._told.get(op) != why:
+            self._told[op] = why
+            self._log(event, {"op": op, "why": why, "detail": detail})
 
     def _group_transaction(self, op: str) -> Transaction:
         record = self.state.need(MS, op)

@@ -24,6 +24,7 @@ _LEVEL_OF = {
     "not_member": "warning",
     "key_missing": "warning",
     "founder_only": "warning",
+    "servers_differ": "warning",
 }
 
 Log = Callable[[str, dict[str, object]], None]

@@ -127,7 +127,8 @@ class Runtime:
         if not self._authority_checked and not await self._authorities_match(view):
             return
         await self._ask_about_past()
-        for outgoing in self.core.step(view, self._denied):
+        confirmed = not self.core.wants_to_sign() or await self._is_confirmed()
+        for outgoing in self.core.step(view, self._denied, confirmed=confirmed):
             await self._send(outgoing)
 
     async def _begin(self) -> None:
@@ -237,6 +238,29 @@ class Runtime:
                         self._denials[txid].add(api.operator)
             except ApiError as error:
                 self._log("api_error", {"error": str(error)})
+
+    async def _is_confirmed(self) -> bool:
+        """Whether a server of another operator than the feed's has our head, and calls it irreversible.
+
+        Our own feed may lie about what is irreversible: what is signed on a fork that dies is signed all the same.
+        """
+        head = self.core.state.head
+        for api in self.apis:
+            if api.operator == self._source.operator:
+                continue
+            try:
+                if (await chain_view(api)).irreversible_number < head.height:
+                    continue
+                async for block in fetch_blocks(
+                    api, self.core.genesis.chain, head.height, head.height, None, self._read
+                ):
+                    if block.id == head.block_id:
+                        return True
+                    found = {"height": head.height, "own": head.block_id.hex(), "theirs": block.id.hex()}
+                    self._log("servers_differ", {"server": api.url, **found})
+            except (ApiError, FeedError) as error:
+                self._log("api_error", {"error": str(error)})
+        return False
 
     def _watch_for_standstill(self, moved: bool) -> None:
         """Say so, once a minute, while the server names no new irreversible block."""

@@ -54,9 +54,9 @@ def sim(
     if an invariant does not hold; the seed that shows it can be replayed and cut down.
 
     \b
-    Examples:  waggle sim --seeds 100 --jobs 2
-               waggle sim --seed 17
-               waggle sim --seed 17 --shrink
+    Example:  waggle sim --seeds 100
+              waggle sim --seed 17
+              waggle sim --seed 17 --shrink
     """
     if seed is None and (kept or shrinks):
         raise click.UsageError("--only and --shrink need --seed: which seed is it?")

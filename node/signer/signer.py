@@ -26,9 +26,11 @@ class Signer:
         """The public halves, in byte order."""
         return tuple(sorted(self._keys))
 
-    def signed_for(self, payloads: Iterable[int]) -> set[bytes]:
-        """Ids of the transactions that this signer has signed for these payloads."""
-        return {bytes.fromhex(entry.txid) for payload in payloads for entry in self._journal.entries(payload)}
+    def signed_for(self, payloads: Iterable[int], now: int) -> set[bytes]:
+        """Ids of the transactions that this signer has signed for these payloads and that are over at block time
+        ``now``: a server that knows nothing of one that can still be included has denied nothing."""
+        entries = [entry for payload in payloads for entry in self._journal.entries(payload)]
+        return {bytes.fromhex(entry.txid) for entry in entries if entry.expiration <= now}
 
     def sign_report(self, account: str, height: int, root: bytes, key: bytes) -> bytes:
         """The signature of a report (protocol section 5)."""

@@ -184,7 +184,6 @@ class Injector:
 
     def _begin_read_ahead(self, fault: Fault) -> None:
         self.world.count("read_ahead")
-        self.world.auditor.fooled |= {key.public for key in self._machine(fault).keys}
         self.world.network.reads_ahead[fault.who] = self._machine(fault).source
         self._hold(fault)
 

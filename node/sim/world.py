@@ -284,7 +284,6 @@ class World:
             if not machine.is_misled:
                 self.note(machine.name, "misled", height=block.height)
             machine.is_misled = True
-            self.auditor.fooled |= {key.public for key in machine.keys}
         elif not machine.is_misled:
             for name, own, true in (
                 ("trace", block.trace, self.auditor.traces[block.height]),
