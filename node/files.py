@@ -15,7 +15,10 @@ class Files(Protocol):
         """All of a file, or None if there is none."""
 
     def append(self, path: Path, data: bytes) -> None:
-        """Add to the end of a file, made with mode 0600 if there is none. A crash may leave a part of ``data``."""
+        """Add to the end of a file, made with mode 0600 if there is none. A crash may leave a part of ``data``.
+
+        With no data at all, the file is made or found, and its name is on disk: what a process does first.
+        """
 
     def cut(self, path: Path, size: int) -> None:
         """Shorten a file to its first ``size`` bytes."""
@@ -35,14 +38,13 @@ class Disk:
 
     def append(self, path: Path, data: bytes) -> None:
         is_new = not path.exists()
-        if is_new:
-            path.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(path.parent)
         handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         try:
             _write(handle, data)
         finally:
             os.close(handle)
-        if is_new:
+        if is_new or not data:  # of a file that is there already nobody knows whether its name was ever synced
             _sync_folder(path.parent)
 
     def cut(self, path: Path, size: int) -> None:
@@ -55,6 +57,7 @@ class Disk:
 
     def replace(self, path: Path, data: bytes) -> None:
         fresh = path.with_suffix(".new")
+        fresh.unlink(missing_ok=True)  # a leftover would keep its mode
         handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         try:
             _write(handle, data)
@@ -65,6 +68,14 @@ class Disk:
 
 
 DISK = Disk()
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a folder with those above it; the name of each is synced."""
+    if not folder.exists():
+        _make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        _sync_folder(folder.parent)
 
 
 def _write(handle: int, data: bytes) -> None:

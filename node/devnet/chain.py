@@ -81,6 +81,7 @@ class DevnetChain:
         self.held_at: int | None = None  # irreversibility stands still at this block
         self.pool: list[Pooled] = []
         self._start_time = start_time
+        self._reached = 0
         self._pool_ids: set[bytes] = set()
         self._custom_counts: dict[str, int] = {}
 
@@ -105,7 +106,8 @@ class DevnetChain:
     def irreversible_number(self) -> int:
         """The newest block that cannot be undone: ``lag`` behind the head, or where it is held."""
         reached = max(0, self.head_number - self.lag)
-        return reached if self.held_at is None else min(reached, self.held_at)
+        reached = reached if self.held_at is None else min(reached, self.held_at)
+        return max(self._reached, reached)
 
     def block(self, number: int) -> Produced | None:
         """Block ``number``, or None if there is none yet."""
@@ -198,6 +200,7 @@ class DevnetChain:
         """
         if point.number < self.irreversible_number:
             raise ValueError(f"block {point.number} is below the irreversible {self.irreversible_number}")
+        self._reached = self.irreversible_number  # what is irreversible stays so, also below a shorter fork
         orphans = self.blocks[point.number :]
         del self.blocks[point.number :]
         self.included = {txid: number for txid, number in self.included.items() if number <= point.number}

@@ -253,7 +253,106 @@ def test_a_node_without_a_signing_key_still_broadcasts():
     assert [type(action) for action in wants(world, Me("alice", ()))] == [BroadcastTransaction]
 
 
+def rotating(world, built=1_040, **fields):
+    """A rotation is out beside a ready payout; ``fields`` say how far it is."""
+    fields = {"status": "ready", "ready_at": built, "order": ("bob", "alice", "carol", "dave"), **fields}
+    world.record(f"{built}:7:9", built=built, kind="rotation", roles=("owner", "active"), **fields)
+    world.record(status="ready", ready_at=1_050, order=LEADERS)
+
+
+@pytest.mark.parametrize(("passed", "held"), [(0, True), (1, True), (29, True), (30, False), (31, False)])
+def test_payouts_wait_while_a_rotation_became_ready_less_than_a_recast_ago(passed, held):
+    world = new_world()
+    rotating(world, 1_060)
+    at(world, 1_060 + passed)
+    assert [action.op for action in wants(world, kind=BroadcastTransaction)] == ([] if held else ["1050:7:9"])
+
+
+@pytest.mark.parametrize(("passed", "held"), [(6, True), (7, False)])
+def test_how_long_they_wait_is_recast_every(passed, held):
+    world = new_world(recast_every=7)
+    rotating(world, 1_060)
+    at(world, 1_060 + passed)
+    assert (wants(world, kind=BroadcastTransaction) == []) is held
+
+
+@pytest.mark.parametrize("status", ["collecting", "refused"])
+def test_a_rotation_that_nobody_may_broadcast_holds_nothing(status):
+    world = new_world()
+    rotating(world, 1_060, status=status, ready_at=1_060)
+    at(world, 1_061)
+    assert [action.op for action in wants(world, kind=BroadcastTransaction)] == ["1050:7:9"]
+
+
+@pytest.mark.parametrize(("seconds_left", "held"), [(1, True), (0, False), (-1, False)])
+def test_a_rotation_that_has_expired_holds_nothing(seconds_left, held):
+    world = new_world()
+    rotating(world, 1_060, expiration=time_of(1_061) + seconds_left)
+    at(world, 1_061)
+    assert [action.op for action in wants(world, kind=BroadcastTransaction)] == ([] if held else ["1050:7:9"])
+
+
+def test_the_rotation_itself_goes_out_at_once():
+    world = new_world()
+    rotating(world, 1_060, order=LEADERS)
+    at(world, 1_060)
+    assert [action.op for action in wants(world, kind=BroadcastTransaction)] == ["1060:7:9"]
+    at(world, 1_090)
+    assert [action.op for action in wants(world, kind=BroadcastTransaction)] == ["1050:7:9", "1060:7:9"]
+
+
+def test_a_rotation_that_is_ready_again_holds_again():
+    world = new_world()
+    rotating(world, 1_060, ready_at=1_088)
+    at(world, 1_095)
+    assert wants(world, kind=BroadcastTransaction) == []
+
+
+def test_another_payout_that_is_ready_holds_nothing():
+    world = new_world()
+    world.record("1060:7:9", built=1_060, status="ready", ready_at=1_060, order=("bob", *LEADERS))
+    world.record(status="ready", ready_at=1_050, order=LEADERS)
+    at(world, 1_061)
+    assert [action.op for action in wants(world, kind=BroadcastTransaction)] == ["1050:7:9"]
+
+
+def test_a_rotation_on_its_way_holds_no_signature():
+    world = new_world()
+    rotating(world, 1_060)
+    at(world, 1_061)
+    assert [action.op for action in wants(world, kind=SignTransaction)] == ["1060:7:9", "1050:7:9"]
+
+
 # -- what was sent before
+
+
+@pytest.mark.parametrize(("height", "again"), [(1_051, False), (1_059, False), (1_060, True), (1_061, True)])
+def test_what_was_refused_is_wanted_again_from_its_height_on(height, again):
+    world = new_world()
+    world.record(status="ready", ready_at=1_050, order=LEADERS)
+    at(world, 1_051)
+    rests = {action.content: 1_060 for action in wants(world)}
+    assert len(rests) == 3
+    at(world, height)
+    assert bool(wants(world, not_before=rests)) is again
+
+
+def test_what_rests_holds_nothing_else_back():
+    world = new_world()
+    world.record(status="ready", ready_at=1_050, order=LEADERS)
+    at(world, 1_051)
+    rests = {"broadcast:1050:7:9:1050": 1_060, "report:900": 1_060}
+    assert [action.content for action in wants(world, not_before=rests)] == [
+        "report:1000", f"sign:1050:7:9:{key('alice').hex()}"
+    ]  # fmt: skip
+
+
+def test_what_was_sent_and_what_was_refused_must_both_be_over():
+    world = new_world()
+    at(world, 1_060)
+    sent = {"report:1000": 1_055}
+    for again_after, rests, due in [(5, 1_060, 1), (6, 1_060, 0), (5, 1_061, 0)]:
+        assert len(wants(world, sent=sent, again_after=again_after, not_before={"report:1000": rests})) == due
 
 
 @pytest.mark.parametrize(("passed", "again"), [(0, False), (1, False), (22, False), (23, True), (40, True)])

@@ -2,13 +2,14 @@
 
 import json
 import os
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
 from node.agent import MAX_BROADCASTS_A_BLOCK, MAX_JSONS_A_BLOCK
-from node.core import AGAIN_AFTER, JSON_LIFETIME, LIVE_WITHIN, ChainView, NodeCore
+from node.core import AGAIN_AFTER, JSON_LIFETIME, LIVE_WITHIN, LONGEST_REST, ChainView, NodeCore
 from node.devnet.founding import GROUP, MemberKeys, found, genesis_document, member_keys, new_chain
 from node.devnet.group import VirtualGroup
 from node.devnet.watching import PARAMETERS, PAYOUT
@@ -173,6 +174,80 @@ def test_a_refused_broadcast_is_tried_at_the_next_block(tmp_path):
     group.run_until(lambda: any_state(group).get(MS, op) is None, 30)
     assert tried == list(range(tried[0], tried[0] + 4)), "the leader, at four blocks running"
     assert len(group.broadcasts) == 1
+
+
+def tries_of(node: NodeCore, group: VirtualGroup, content: str, blocks: int) -> list[int]:
+    """The blocks, of so many, at which the node hands out ``content``; each time no server takes it."""
+    found = []
+    for _ in range(blocks):
+        for item in node.step(view_of(group), lambda txid: True):
+            if item.content == content:
+                found.append(node.state.height)
+                node.refused(item)
+            else:
+                node.sent(item)
+        group.step()
+    return found
+
+
+def ready_payout(tmp_path: Path) -> tuple[VirtualGroup, NodeCore, str]:
+    """A payout that every member may broadcast, and no other node gets through; the wish for it."""
+    group = new_group(tmp_path, parameters={"payload_lifetime": 600})
+    run_to_founded(group)
+    group.silent.add("runner02")
+    group.refuses = lambda account, item: item.content.startswith("broadcast")
+    state = any_state(group)
+    op = run_to_record(group, "payout")
+    group.run_until(lambda: state.need(MS, op).recasts >= 3, 60)
+    return group, group.nodes["runner02"], f"broadcast:{op}:{state.need(MS, op).ready_at}"
+
+
+def test_what_no_server_takes_rests_1_2_4_up_to_32_blocks(tmp_path):
+    group, node, content = ready_payout(tmp_path)
+    tries = tries_of(node, group, content, 135)
+    assert [after - before for before, after in pairwise(tries)] == [1, 2, 4, 8, 16, 32, 32, 32]
+    assert LONGEST_REST == 32
+
+
+def test_each_wish_rests_by_itself(tmp_path):
+    group, node, content = ready_payout(tmp_path)
+    found = node.step(view_of(group), lambda txid: True)
+    [broadcast] = [item for item in found if item.content == content]
+    for item in (broadcast, broadcast, broadcast, replace(broadcast, content="report:999999999")):
+        node.refused(item)
+    height = node.state.height
+    assert node._resting == {content: (height + 4, 4), "report:999999999": (height + 1, 1)}
+    assert content not in [item.content for item in node.step(view_of(group), lambda txid: True)]
+
+
+def test_the_rest_is_forgotten_when_the_record_is_gone(tmp_path):
+    group, node, content = ready_payout(tmp_path)
+    tries_of(node, group, content, 10)
+    assert list(node._resting) == [content]
+    group.refuses = lambda account, item: False
+    op = content.removeprefix("broadcast:").rpartition(":")[0]
+    group.run_until(lambda: any_state(group).get(MS, op) is None, 30)
+    assert node._resting, "no step of this node since then"
+    node.step(view_of(group), lambda txid: True)
+    assert node._resting == {}
+
+
+def test_a_report_that_was_refused_is_forgotten_with_its_round(tmp_path):
+    group = new_group(tmp_path)
+    group.silent.add("runner02")
+    group.run(35)
+    node = group.nodes["runner02"]
+    [report] = node.step(view_of(group), lambda txid: True)
+    for rest in (1, 2):
+        node.refused(report)
+        assert node._resting == {"report:20": (node.state.height + rest, rest)}
+    assert node.step(view_of(group), lambda txid: True) == []
+    group.run(2)
+    assert contents(node.step(view_of(group), lambda txid: True)) == ["report"]
+    group.run(10)
+    assert node.state.height >= 40
+    node.step(view_of(group), lambda txid: True)
+    assert node._resting == {}
 
 
 # -- a node that differs

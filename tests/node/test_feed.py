@@ -2,8 +2,10 @@
 
 import asyncio
 import copy
+import gzip
 import json
-from contextlib import asynccontextmanager
+import time
+from contextlib import asynccontextmanager, suppress
 
 import aiohttp
 import pytest
@@ -352,6 +354,190 @@ def test_a_server_that_is_gone():
                 await chain_view(api)
 
     asyncio.run(ask())
+
+
+# -- the wire itself
+
+
+async def posted(url, *, timeout=3.0, body=b"question"):
+    """All that a server answers to a POST."""
+    async with aiohttp.ClientSession() as session:
+        return b"".join([part async for part in Http(session).post(url, body, "alice", timeout)])
+
+
+@asynccontextmanager
+async def raw_server(handle):
+    """A server of bytes; its URL."""
+    server = await asyncio.start_server(handle, "127.0.0.1", 0)
+    host, port = server.sockets[0].getsockname()
+    try:
+        yield f"http://{host}:{port}"
+    finally:
+        server.close()
+
+
+def answering(*parts, seen=None, pause=0.0):
+    """A connection that writes these parts when it was asked, and closes."""
+
+    async def handle(reader, writer):
+        asked = await reader.readuntil(b"question")
+        if seen is not None:
+            seen.append(asked)
+        for part in parts:
+            writer.write(part)
+            with suppress(ConnectionError):
+                await writer.drain()
+            await asyncio.sleep(pause)
+        writer.close()
+
+    return handle
+
+
+def through(handle, **how):
+    """What comes of a POST to a server of bytes, or the ApiError."""
+
+    async def main():
+        async with raw_server(handle) as url:
+            try:
+                return await posted(url, **how)
+            except ApiError as error:
+                return error
+
+    return asyncio.run(main())
+
+
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n"
+
+
+def test_the_question_goes_as_it_is_and_says_who_asks():
+    seen = []
+    assert through(answering(HEAD % 6, b"answer", seen=seen)) == b"answer"
+    lines = seen[0].lower().split(b"\r\n")
+    assert lines[0].startswith(b"post / ")
+    assert b"x-client: alice" in lines and b"content-type: application/json" in lines
+    assert seen[0].endswith(b"\r\n\r\nquestion")
+
+
+def test_an_answer_comes_in_parts_and_whole():
+    big = bytes(range(256)) * 1_000
+    assert through(answering(HEAD % len(big), big[:70_000], big[70_000:])) == big
+
+
+BROKEN = {
+    "no HTTP": (b"\x15\x03\x01 nonsense\r\n\r\n",),
+    "closed at once": (),
+    "less than it said": (HEAD % 100, b"answer"),
+    "a chunk without its end": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n6\r\nans",),
+    "a chunk of no number": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nans\r\n",),
+    "no gzip": (b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 6\r\n\r\nanswer",),
+    "to itself for ever": (b"HTTP/1.1 307 Again\r\nLocation: /\r\nContent-Length: 0\r\n\r\n",),
+    "an error": (b"HTTP/1.1 503 Busy\r\nContent-Length: 6\r\n\r\nanswer",),
+    "no content": (b"HTTP/1.1 204 None\r\n\r\n",),
+}
+
+
+@pytest.mark.parametrize("what", BROKEN, ids=lambda name: name.replace(" ", "_"))
+def test_what_goes_wrong_on_the_wire_is_an_api_error_with_words(what):
+    error = through(answering(*BROKEN[what]))
+    assert isinstance(error, ApiError)
+    assert str(error)
+
+
+def test_the_time_is_for_the_whole_answer():
+    """A server that gives a byte now and then costs no more than a silent one."""
+    began = time.monotonic()
+    error = through(answering(HEAD % 100, *[b"x"] * 100, pause=0.05), timeout=0.3)
+    assert isinstance(error, ApiError) and "TimeoutError" in str(error)
+    assert time.monotonic() - began < 2.0
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:1", "http://", "nonsense", "http://127.0.0.1:99999"])
+def test_an_address_where_nobody_is(url):
+    with pytest.raises(ApiError):
+        asyncio.run(posted(url))
+
+
+def test_a_server_that_is_gone_in_the_middle_is_left_and_the_next_question_is_answered():
+    """One session, kept alive: a connection that broke is not used again."""
+    answers = [answering(HEAD % 100, b"answer"), answering(HEAD % 6, b"answer")]
+
+    async def handle(reader, writer):
+        await answers.pop(0)(reader, writer)
+
+    async def main():
+        async with raw_server(handle) as url, aiohttp.ClientSession() as session:
+            http = Http(session)
+            with pytest.raises(ApiError):
+                async for _ in http.post(url, b"question", "alice", 3.0):
+                    pass
+            return b"".join([part async for part in http.post(url, b"question", "alice", 3.0)])
+
+    assert asyncio.run(main()) == b"answer"
+
+
+class Parts:
+    """A transport that gives parts one by one, and notes whether it was closed."""
+
+    def __init__(self, *parts):
+        self.parts = list(parts)
+        self.closed = False
+
+    async def post(self, url, body, client, timeout):
+        try:
+            while self.parts:
+                yield self.parts.pop(0)
+        finally:
+            self.closed = True
+
+
+ANSWER = b'{"result": "' + b"x" * 86 + b'"}'  # 100 bytes
+
+
+@pytest.mark.parametrize(("limit", "taken"), [(101, True), (100, True), (99, False)])
+@pytest.mark.parametrize("size", [1, 7, 100])
+def test_an_answer_is_as_large_as_max_answer_and_no_larger(monkeypatch, limit, taken, size):
+    monkeypatch.setattr(rpc, "MAX_ANSWER", limit)
+    transport = Parts(*[ANSWER[start : start + size] for start in range(0, 100, size)])
+    api = Api("http://north", "north", transport, "alice")
+    if taken:
+        assert asyncio.run(api.call("method", {})) == "x" * 86
+    else:
+        with pytest.raises(ApiError, match=f"http://north: method: an answer of more than {limit} bytes"):
+            asyncio.run(api.call("method", {}))
+
+
+def test_what_is_too_large_is_read_no_further_and_its_connection_is_let_go(monkeypatch):
+    monkeypatch.setattr(rpc, "MAX_ANSWER", 25)
+    transport = Parts(*[b"x" * 10] * 1_000)
+    api = Api("http://north", "north", transport, "alice")
+
+    async def main():
+        with pytest.raises(ApiError, match="more than 25 bytes"):
+            await api.call("method", {})
+        return transport.closed  # now, not when the loop ends and closes what was forgotten
+
+    assert asyncio.run(main())
+    assert len(transport.parts) == 997
+
+
+def test_a_small_answer_that_unpacks_to_a_large_one_is_not_read_to_its_end(monkeypatch):
+    monkeypatch.setattr(rpc, "MAX_ANSWER", 100_000)
+    packed = gzip.compress(b" " * 50_000_000)
+    head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(packed)
+
+    async def handle(reader, writer):
+        await reader.read(1)
+        writer.write(head + packed)
+        with suppress(ConnectionError):
+            await writer.drain()
+        writer.close()
+
+    async def main():
+        async with raw_server(handle) as url, aiohttp.ClientSession() as session:
+            await Api(url, "north", Http(session), "alice").call("method", {})
+
+    with pytest.raises(ApiError, match="more than 100000 bytes"):
+        asyncio.run(main())
 
 
 # -- what a server says of the chain

@@ -16,7 +16,9 @@ from node.runtime import Runtime
 from node.signer.journal import Journal
 from node.signer.policy import Policy
 from node.signer.signer import Signer
+from processors.authority_form import as_stored
 from processors.hive.compounds import AUTHORITY
+from state.schema import AUTHORITY as AUTHORITIES
 from state.state import State
 from state.store import MemoryStore
 
@@ -162,6 +164,155 @@ def test_a_broadcast_goes_on_to_the_next_server(setting, north, south, asked, ta
     assert send(setting) is taken
     assert setting.north.broadcasts + setting.south.broadcasts == asked
     assert bool(setting.told("refused")) == (not taken and REFUSED in (north, south))
+
+
+# -- a group transaction goes only where its authority stands
+
+
+def group_item(setting, roles=("active",), content="broadcast:20:7:9:25"):
+    """A group transaction that was signed for ``roles``."""
+    return msgspec.structs.replace(outgoing(setting), content=content, roles=roles)
+
+
+def moved(setting, api, *roles):
+    """At this server's head strangers hold the group account in ``roles``."""
+    shown = setting.north.methods.accounts([GROUP], typed=True)[0]
+    stranger = setting.chain.ledger.accounts["stranger"].owner
+    for role in roles:
+        shown[role] = AUTHORITY.show(stranger, setting.chain.chain, True)
+    api.answers["database_api.find_accounts"] = {"accounts": [shown]}
+
+
+def send_group(setting, roles=("active",)):
+    """Send a group transaction; the servers that got it."""
+    item = group_item(setting, roles)
+    asyncio.run(setting.runtime._send(item))
+    return [api.operator for api in (setting.north, setting.south) if api.broadcasts]
+
+
+def is_sent(setting):
+    return [fields["content"] for fields in setting.told("sent")]
+
+
+def test_where_nothing_has_moved_the_first_server_gets_it(setting):
+    setting.turn()
+    assert send_group(setting, ("owner", "active")) == ["north"]
+    assert is_sent(setting) == ["broadcast:20:7:9:25"]
+    assert not setting.told("held")
+
+
+@pytest.mark.parametrize("role", ["owner", "active"])
+def test_under_a_moved_authority_it_is_held_and_told(setting, role):
+    setting.turn()
+    for api in (setting.north, setting.south):
+        moved(setting, api, role)
+    assert send_group(setting, ("owner", "active")) == []
+    assert setting.told("held") == [
+        {"content": "broadcast:20:7:9:25", "authority_on_its_way": [role], "server": url}
+        for url in ("http://north", "http://south")
+    ]
+    assert not is_sent(setting) and not setting.told("refused")
+
+
+def test_every_role_that_has_moved_is_told(setting):
+    setting.turn()
+    moved(setting, setting.north, "owner", "active", "posting")
+    send_group(setting, ("owner", "active"))
+    assert [fields["authority_on_its_way"] for fields in setting.told("held")] == [["owner", "active"]]
+
+
+def test_the_next_server_whose_head_agrees_gets_it(setting):
+    setting.turn()
+    moved(setting, setting.north, "active")
+    assert send_group(setting) == ["south"]
+    assert [fields["server"] for fields in setting.told("held")] == ["http://north"]
+    assert is_sent(setting) == ["broadcast:20:7:9:25"]
+
+
+@pytest.mark.parametrize("roles", [("owner", "posting"), ("posting",)])
+def test_a_role_that_it_does_not_need_may_move(setting, roles):
+    setting.turn()
+    moved(setting, setting.north, *roles)
+    assert send_group(setting, ("active",)) == ["north"]
+    assert not setting.told("held")
+
+
+def test_what_is_held_is_neither_sent_nor_refused_and_goes_out_when_the_head_agrees_again(setting):
+    setting.turn()
+    for api in (setting.north, setting.south):
+        moved(setting, api, "active")
+    for _ in range(3):
+        assert send_group(setting) == []
+    assert setting.core._outbox.sent == {} and setting.core._resting == {}
+    del setting.north.answers["database_api.find_accounts"]
+    assert send_group(setting) == ["north"]
+    assert list(setting.core._outbox.sent) == ["broadcast:20:7:9:25"]
+
+
+def test_its_state_is_what_counts_and_not_what_the_chain_had_before(setting):
+    """When the change has become irreversible the state shows it too: then nothing is held."""
+    setting.turn()
+    for api in (setting.north, setting.south):
+        moved(setting, api, "active")
+    stranger = setting.chain.ledger.accounts["stranger"].owner
+    view = setting.core.state.view()
+    view.put(AUTHORITIES, as_stored(stranger), "active")
+    setting.core.state.commit(view)
+    assert send_group(setting) == ["north"]
+    del setting.south.answers["database_api.find_accounts"]
+    setting.north.answers["broadcast"] = REFUSED
+    asyncio.run(setting.runtime._send(group_item(setting)))
+    assert setting.south.broadcasts == 0
+    assert [fields["server"] for fields in setting.told("held")] == ["http://south"], "its head is behind ours"
+
+
+SILENT = ApiError("http://north: database_api.find_accounts: silence")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [SILENT, {"accounts": []}, {}, {"accounts": [{}]}, {"accounts": [{"owner": 5, "active": 5, "posting": 5}]}, 5, [5]],
+    ids=["silence", "no account", "nothing", "no authority", "nonsense", "a number", "a list"],
+)
+def test_a_server_that_cannot_say_is_passed_over(setting, answer):
+    setting.turn()
+    setting.north.answers["database_api.find_accounts"] = answer
+    assert send_group(setting) == ["south"]
+    assert "http://north" in setting.told("api_error")[0]["error"]
+    assert is_sent(setting) == ["broadcast:20:7:9:25"]
+
+
+def test_where_no_server_can_say_nothing_is_sent_and_nothing_rests(setting):
+    setting.turn()
+    for api in (setting.north, setting.south):
+        api.answers["database_api.find_accounts"] = SILENT
+    assert send_group(setting) == []
+    assert len(setting.told("api_error")) == 2
+    assert setting.core._outbox.sent == {} and setting.core._resting == {}
+
+
+def test_held_by_one_and_refused_by_the_other_it_rests(setting):
+    setting.turn()
+    moved(setting, setting.north, "active")
+    setting.south.answers["broadcast"] = REFUSED
+    assert send_group(setting) == ["south"]
+    assert len(setting.told("held")) == len(setting.told("refused")) == 1
+    assert list(setting.core._resting) == ["broadcast:20:7:9:25"]
+
+
+@pytest.mark.parametrize("how", ["moved", "silent"])
+def test_before_a_custom_json_of_ones_own_nobody_is_asked(setting, how):
+    setting.turn()
+    asked = []
+    for api in (setting.north, setting.south):
+        moved(setting, api, "owner", "active", "posting")
+        answer = api.answers["database_api.find_accounts"] if how == "moved" else None
+        api.answers["database_api.find_accounts"] = lambda params, answer=answer: asked.append(params) or answer
+    asyncio.run(setting.runtime._send(outgoing(setting)))
+    assert (setting.north.broadcasts, setting.south.broadcasts, asked) == (1, 0, [])
+    assert not setting.told("held")
+    asyncio.run(setting.runtime._send(group_item(setting)))
+    assert asked == [{"accounts": [GROUP]}] * 2, "before a group transaction each server is"
 
 
 def ask(setting, txid):

@@ -3,12 +3,16 @@
 import pytest
 
 from node.agent import chosen_signatures
+from node.devnet.founding import member_keys
+from processors.hive.transaction import unpack_transaction
 from processors.signatures import authority_changed, ms_signed, sig_refuse
 from state.schema import CHRON, DONE, MS, QUEUE, REFUSAL, SIG, TALLY
+from tests.processors.blocks import Stage, strict_authority
 from tests.processors.test_signatures import submit
 from tests.processors.world import OP, World, key
 
 AT = 1_060
+MEMBERS = [member_keys(number) for number in range(1, 5)]
 
 
 @pytest.fixture
@@ -93,6 +97,41 @@ def test_who_and_what_confirms(world):
     world.rejects("unknown_op", ms_signed, world.at(AT, txid=txid), world.genesis.group, {"op": "1:1:1"})
     for other in (b"", txid[:19] + bytes([txid[19] ^ 1])):
         world.rejects("wrong_transaction", ms_signed, world.at(AT, txid=other), world.genesis.group, {"op": OP})
+
+
+# -- at the last moment
+
+
+@pytest.mark.parametrize("kind", ["payout", "rotation"])
+@pytest.mark.parametrize(("late", "status"), [(0, "confirmed"), (1, "expired")])
+def test_what_is_included_in_the_block_that_would_expire_it_is_confirmed(kind, late, status):
+    """Hive includes while the block *before* is earlier than the expiration: operations run before jobs."""
+    lifetimes = {"header_min_left": 60, "payload_lifetime": 120, "rotation_lifetime": 120}
+    payout = {"to": "receiver", "amount": 5, "asset": "HIVE", "every": 75, "memo": "m"}
+    if kind == "payout":
+        stage = Stage(payouts=[payout], parameters=lifetimes)
+    else:  # one runner more than signers: the group wants to rotate
+        stage = Stage(parameters=lifetimes, authority=strict_authority([m.signing_key for m in MEMBERS[:3]]))
+    while not stage.records(kind):
+        stage.run_to(stage.height + 1)
+    [op] = stage.records(kind)
+    record = stage.state.need(MS, op)
+    [number] = record.payloads
+    dies_at = stage.height + 40
+    assert record.expiration == stage.blocks[-1].timestamp + 40 * 3
+    stage.run_to(dies_at - 1 + late)
+    assert (stage.state.get(MS, op) is None) == bool(late)
+    block = stage.block(unpack_transaction(record.tx, stage.genesis.chain))
+    assert block.transaction(0)[2] == record.txid
+    assert block.timestamp == record.expiration + 3 * late, "the recast of this block finds it expired"
+    assert stage.state.get(MS, op) is None
+    if kind == "rotation" or not late:
+        done = stage.state.need(DONE, number)
+        assert (done.status, done.txid, done.height) == (status, record.txid, dies_at)
+        assert stage.state.get(QUEUE, number) is None
+    else:
+        assert stage.state.get(DONE, number) is None
+        assert stage.state.need(QUEUE, number).past == (record.txid,)
 
 
 # -- what a broadcast carries

@@ -10,6 +10,7 @@ from processors.context import Context
 from processors.engine import apply_block, begin
 from processors.errors import EngineError, Rejected
 from processors.hive.block import Block
+from processors.hive.transaction import unpack_transaction
 from processors.registry import Rule
 from state.errors import StateError
 from state.schema import (
@@ -17,9 +18,11 @@ from state.schema import (
     FEED,
     HEAD,
     HEADERS,
+    MS,
     NODE,
     REJECTED,
     REJECTED_MORE,
+    ROUND,
     TALLY,
     Counters,
     MoreRejections,
@@ -306,3 +309,33 @@ def test_the_tally_comes_at_every_end_of_a_round() -> None:
     assert (stage.state.need(TALLY).height, stage.state.need(TALLY).is_open) == (150, False)
     stage.run_to(200, reporting=())
     assert (stage.state.need(TALLY).height, stage.state.need(TALLY).open_rounds) == (200, 1)
+
+
+# -- past the reach of 16 bits
+
+
+@pytest.mark.parametrize("start", [65_450, 65_500, 131_000])
+def test_a_group_goes_on_past_the_numbers_that_tapos_has(start: int) -> None:
+    """A header's number has 16 bits: it begins anew at 65,536, and reports, election and building must not care."""
+    wraps = (start // 65_536 + 1) * 65_536
+    stage = Stage(payouts=[PAYOUT], start=start, parameters={"max_in_flight": 20})
+    stage.run_to(wraps + 150)
+    rounds = {int(height): found for (height,), found in stage.state.walk(ROUND)}
+    assert sorted(rounds) == list(range(start, wraps + 100, 50))
+    for height, found in rounds.items():
+        assert found.root == stage.state.root(height), "agreed"
+        assert found.agreed == tuple(member.account for member in stage.members), "everybody's report was accepted"
+        assert found.header is not None
+        assert (found.header.height, found.header.num) == (height + 20, (height + 20) % 65_536)
+    elected = stage.state.need(HEADERS).elected
+    assert elected is not None and elected.height > wraps and elected.num < 200
+    assert not list(stage.state.walk(REJECTED))
+    used = set()
+    for (op,), record in stage.state.walk(MS):
+        tx = unpack_transaction(record.tx, stage.genesis.chain)
+        [header] = [found.header for found in rounds.values() if found.header and found.header.num == tx.ref_block_num]
+        block = stage.blocks[header.height - start]
+        assert tx.ref_block_prefix == int.from_bytes(block.id[4:8], "little")
+        assert op == f"{record.built}:{block.number % 65_536}:{tx.ref_block_prefix}"
+        used.add(block.number > wraps)
+    assert used == {False, True}, "built on headers before and after"

@@ -227,6 +227,55 @@ def test_the_fifth_expiry_fails_it(expiries, fails):
         assert world.view.need(QUEUE, number).past == (*past, txid)
 
 
+@pytest.mark.parametrize("expiries", [0, 1, 4])
+def test_what_expires_together_with_another_is_never_failed_by_that(expiries):
+    """Any of them may be the one that Hive refuses: none is given up for another's fault."""
+    world = World(max_attempts=1)
+    past = tuple(bytes([n]) * 20 for n in range(expiries))
+    numbers = [world.payout(amount, expiries=expiries, past=past) for amount in (1, 2, 3)]
+    txid = world.record(payloads=tuple(numbers)).txid
+    expire(world)
+    found = [world.view.need(QUEUE, number) for number in numbers]
+    assert [(one.expiries, one.out, one.past) for one in found] == [(expiries + 1, "", (*past, txid))] * 3
+    assert world.names(DONE) == []
+
+
+def test_with_one_attempt_it_is_failed_by_the_first_expiry_that_it_rode_in_alone():
+    world = World(max_attempts=1)
+    first, second = world.payout(1), world.payout(2)
+    together = world.record(payloads=(first, second))
+    expire(world)
+    alone = world.record("1101:7:9", built=1_101, payloads=(second,))
+    world.view.delete(CHRON, *alone.job)
+    recast(world.at(1_131, time=alone.expiration), "1101:7:9")
+    done = world.view.need(DONE, second)
+    assert (done.status, done.txid, done.why) == ("failed", alone.txid, "expired")
+    assert world.names(QUEUE) == [first]
+    assert world.view.need(QUEUE, first).past == (together.txid,)
+
+
+def test_a_fresh_payload_that_rides_alone_has_one_attempt_if_no_more_are_given():
+    world = World(max_attempts=1)
+    number = world.payout()
+    world.record(payloads=(number,))
+    expire(world)
+    assert world.view.need(DONE, number).status == "failed"
+
+
+def test_what_was_refused_together_is_failed_together():
+    """Refused by the members themselves is no fault of another payload alone: the reason is for all."""
+    world = World(max_attempts=5)
+    for name in "abc":
+        world.member(name)
+    world.strict("abc")
+    numbers = (world.payout(1), world.payout(2))
+    world.record(payloads=numbers)
+    for name in "ab":
+        sig_refuse(world.at(1_060), name, {"op": OP, "why": "no"})
+    expire(world)
+    assert [world.view.need(DONE, number).why for number in numbers] == ["refused:no"] * 2
+
+
 def test_what_was_refused_fails_with_the_reason_of_the_first_by_account(world):
     txid = record(world).txid
     for name in "ecb":

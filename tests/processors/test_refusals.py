@@ -4,10 +4,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from processors.members import node_add, node_delete
+from processors.report import report
+from processors.rotation import end_registrations
 from processors.signatures import authority_changed, sig_refuse
-from state.schema import MS, REFUSAL, Record
+from state.schema import KEY, MS, NODE, REFUSAL, SIG, KeyOwner, Record
+from tests.processors import test_members, test_report
 from tests.processors.test_signatures import submit
-from tests.processors.world import OP, World
+from tests.processors.world import OP, START, World, key
 
 AT = 1_060
 
@@ -145,6 +149,98 @@ def test_refused_lasts_only_while_the_weight_holds(world):
     world.strict("abcde")
     authority_changed(world.at(1_071))
     assert world.view.need(MS, OP).status == "refused"  # c is one again, and has not taken it back
+
+
+# -- keys that come into other hands
+
+
+def status(world: World, op: str = OP) -> str:
+    return world.view.need(MS, op).status
+
+
+def with_a_key_of_nobody() -> World:
+    """Five signers, threshold 3, the key e of no member; a and b refuse, and three are left: c, d and e."""
+    world = World()
+    for name in "abcd":
+        world.member(name)
+    world.strict("abcde")
+    world.record(payloads=(world.payout(),))
+    assert refuse(world, "a", "b").status == "collecting"
+    return world
+
+
+@pytest.mark.parametrize(("by", "after"), [("b", "refused"), ("c", "collecting"), ("newcomer", "collecting")])
+def test_a_key_that_a_member_registers_refuses_if_the_member_has_refused(by, after):
+    world = with_a_key_of_nobody()
+    node_add(world.at(AT), by, test_members.body(world, by, "e"))
+    assert status(world) == after
+
+
+def test_a_key_that_a_member_registers_is_weighed_in_every_record():
+    world = with_a_key_of_nobody()
+    world.record("1051:7:9")
+    world.record("1052:7:9")
+    refuse(world, "a", "b", op="1052:7:9")
+    node_add(world.at(AT), "b", test_members.body(world, "b", "e"))
+    assert [status(world, op) for op in (OP, "1051:7:9", "1052:7:9")] == ["refused", "collecting", "refused"]
+
+
+@pytest.mark.parametrize(("by", "after"), [("b", "refused"), ("c", "collecting")])
+def test_a_next_key_refuses_from_its_first_report_on_if_the_member_has_refused(by, after):
+    world = with_a_key_of_nobody()
+    world.member(by, next_key=key("e"))
+    world.asked(START + 50)
+    assert status(world) == "collecting"
+    report(world.at(AT), by, test_report.body(world, by, by="e"))
+    assert world.view.need(KEY, key("e")) == KeyOwner(by)
+    assert status(world) == after
+
+
+def test_a_report_with_the_signing_key_weighs_nothing_anew():
+    world = with_a_key_of_nobody()
+    world.member("b", next_key=key("e"))
+    world.asked(START + 50)
+    report(world.at(AT), "b", test_report.body(world, "b"))
+    assert status(world) == "collecting"
+
+
+def test_a_refusal_weighs_nothing_any_more_at_the_end_of_the_registration():
+    """The key of who left stays in owner: nobody's, it may sign, so the threshold can be met again."""
+    world = World()
+    for name in "abcd":
+        world.member(name)
+    world.strict("abcd")
+    world.strict("abd", roles=("active",))
+    world.record(kind="rotation", roles=("owner", "active"))
+    submit(world, "a", "b")
+    refuse(world, "c")
+    node_delete(world.at(AT), "c", {})
+    assert refuse(world, "d").status == "refused"
+    end_registrations(world.at(1_100))
+    assert world.names(NODE) == ["a", "b", "d"]
+    assert status(world) == "collecting"
+    assert world.names(REFUSAL) == ["c", "d"]
+    assert submit(world, "c", height=1_101).status == "ready", "2 of 3 in active, 3 of 4 in owner"
+
+
+def test_a_registration_that_goes_on_leaves_the_refusal_its_weight():
+    world = World()
+    for name in "abc":
+        world.member(name)
+    world.strict("abc")
+    world.record()
+    refuse(world, "b", "c")
+    node_delete(world.at(AT), "c", {})
+    end_registrations(world.at(1_100))
+    assert status(world) == "refused", "a key of c is in active: the registration has not ended"
+
+
+def test_a_key_that_has_signed_is_counted_whoever_has_it_now():
+    world = with_a_key_of_nobody()
+    submit(world, "e")
+    node_add(world.at(AT), "b", test_members.body(world, "b", "e"))
+    assert status(world) == "collecting"
+    assert world.names(SIG) == [key("e")]
 
 
 NAMES = "abcde"
