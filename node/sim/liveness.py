@@ -30,8 +30,10 @@ class Liveness:
         if self._quiet_at is None or height < self._quiet_at:
             return
         params = world.genesis.params
+        if not self._honest_hold_the_threshold():
+            return
         quiet_rounds = (height - self._quiet_at) // params.round_length
-        if quiet_rounds >= _ROUNDS_TO_AGREE and self._honest_hold_the_threshold():
+        if quiet_rounds >= _ROUNDS_TO_AGREE:
             demand(
                 height - world.auditor.last_agreed <= params.round_length * (_ROUNDS_TO_AGREE + 1),
                 "no_agreement",
