@@ -83,13 +83,28 @@ class Auditor:
         self.executed: dict[int, bytes] = {}  # payload -> transaction
         self.foreign: set[bytes] = set()  # changes of the authority from outside, which the plan drew
         self.keys: set[bytes] = set()  # every signing key that somebody holds
-        self.counts = dict.fromkeys(("confirmed", "expiries", "requeues", "failed", "rotations", "agreed", "open"), 0)
+        self.counts = dict.fromkeys(
+            (
+                "confirmed",
+                "expiries",
+                "requeues",
+                "failed",
+                "rotations",
+                "agreed",
+                "open",
+                "seated",
+                "unseated",
+                "rejected",
+            ),
+            0,
+        )
         self.last_agreed = 0
         self._reader = reader
         self._times: dict[int, int] = {}
         self._supply = 0
         self._authority: dict[str, Authority] = {}
         self._waiting: set[int] = set()
+        self._runners = {runner.account for runner in genesis.runners}
 
     @property
     def height(self) -> int:
@@ -160,6 +175,7 @@ class Auditor:
             apply_block(state, self.genesis, block)
             self._check_transactions(produced, before)
             self._check_records(number)
+            self.counts["rejected"] += sum(1 for _ in state.walk(REJECTED, number))
         self.ids[number] = block.id
         self.traces[number] = state.trace(number)
         root = state.root(number)
@@ -282,6 +298,10 @@ class Auditor:
         found = self.state.get(ROUND, start)
         demand(found is not None, "tally", f"nothing is noted of round {start}")
         assert found is not None
+        runners = {str(account) for (account,), _ in self.state.walk(RUNNER)}
+        self.counts["seated"] += len(runners - self._runners)
+        self.counts["unseated"] += len(self._runners - runners)
+        self._runners = runners
         if found.root is None:
             self.counts["open"] += 1
             return

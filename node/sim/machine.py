@@ -19,7 +19,7 @@ from node.signer.policy import Policy
 from node.sim.clock import Clock, Task
 from node.sim.disk import AFTER, KNOWN_ENDS, Backup, Disk, Doom, Killed
 from node.sim.network import BlockReader, Network, Wire, server_name, servers
-from node.sim.plan import SLOT_MS
+from node.sim.plan import SLOT_MS, source_of
 from processors.genesis import Genesis
 from state.errors import StoreDamagedError
 from state.store import Store
@@ -109,7 +109,7 @@ class Machine:
         self._wire = Wire(network, name, seed)
         self._wire.paused = lambda: max(0, self.paused_until - clock.now)
         self._wire.on_broadcast = self._on_broadcast
-        first = self.random.randrange(len(servers()))
+        first = source_of(self.account)
         self._servers = [*servers()[first:], *servers()[:first]]
         self._task: Task | None = None
         self._store: Store | None = None

@@ -57,16 +57,16 @@ KINDS: dict[str, Kind] = {
     "api_timeout": Kind("a server is silent", rounds=(0, 3), weight=2),
     "api_error": Kind("a server answers with errors", rounds=(0, 3), weight=2),
     "api_late": Kind("a server answers late", rounds=(1, 4), weight=2),
-    "old_head": Kind("a server stands still and shows an old head", rounds=(1, 4)),
+    "old_head": Kind("a server stands still and shows an old head", rounds=(1, 4), weight=2),
     "gap": Kind("a server leaves out a block", rounds=(0, 1), weight=2),
-    "other_fork": Kind("a server gives a block of another fork"),
+    "other_fork": Kind("a server gives a block of another fork", rounds=(0, 1), weight=2),
     "tx_left_out": Kind("a server leaves a transaction out of a block", rounds=(0, 1), weight=2),
     "tx_changed": Kind("a server changes a transaction of a block", rounds=(0, 1), weight=2),
     "truncated_json": Kind("a server's answers are cut short", rounds=(0, 1), weight=2),
     "huge_json": Kind("a server's answers never end", rounds=(0, 1), weight=2),
     "broadcast_unheard": Kind("a broadcast fails, but was included", rounds=(1, 4), weight=2),
     "broadcast_dropped": Kind("a broadcast is accepted and dropped", rounds=(1, 4), weight=2),
-    "clock_skew": Kind("a server's and a machine's clock are wrong", rounds=(1, 6)),
+    "clock_skew": Kind("a server's and a machine's clock are wrong", rounds=(1, 6), weight=2),
     # the chain
     "stall": Kind("irreversibility stands still, then jumps", "group", (5, 15), 1, weight=2),
     "reorg": Kind("irreversibility stands still, and the chain changes to another fork", "group", (3, 10), 1),
@@ -82,7 +82,7 @@ KINDS: dict[str, Kind] = {
     "false_root": Kind("reports a false root", "traitor", (1, 6), weight=2),
     "false_header": Kind("reports a false header", "traitor", (1, 6), weight=2),
     "double_report": Kind("reports twice, differently", "traitor", (1, 6), weight=2),
-    "no_rotation_signature": Kind("signs no rotation", "traitor", (2, 10), weight=2),
+    "no_rotation_signature": Kind("signs no rotation", "traitor", (6, 15), most=3, weight=4),
     "refusing": Kind("refuses to sign", "traitor", (1, 6), weight=2),
     # signatures of others
     "forged_signature": Kind("a signature by nobody", "group", (1, 6), 1, weight=2),
@@ -133,6 +133,11 @@ class Plan(msgspec.Struct, frozen=True):
 def name_of(number: int) -> str:
     """The account of member ``number`` (from 1)."""
     return f"runner{number:02}"
+
+
+def source_of(account: str) -> int:
+    """The server that a member reads its blocks from."""
+    return int(account.removeprefix("runner")) % SERVERS
 
 
 def draw(seed: int) -> Plan:
@@ -186,12 +191,12 @@ def _parameters(random: Random, length: int, lifetimes: list[int], runners: int)
         "header_min_left": random.choice([15, 30, 60]),
         "rotation_lifetime": random.randint(2, 6) * round_seconds,
         "payload_lifetime": payload,
-        "absent_rounds": random.randint(3, 8),
+        "absent_rounds": random.randint(3, 7),
         "seat_rounds": random.randint(0, 3),
-        "ripe_rounds": random.randint(1, 4),
+        "ripe_rounds": random.randint(1, 3),
         "max_runners": random.choice([runners, runners, runners + 1, 25]),
         "min_signers": 3,
-        "rotation_patience": random.randint(1, 6),
+        "rotation_patience": random.randint(1, 4),
         "rotate_owner": random.random() < 0.5,
         "rotate_posting": random.random() < 0.5,
         "max_in_flight": random.randint(1, 5),
@@ -217,6 +222,9 @@ def _faults(random: Random, plan: Plan) -> tuple[Fault, ...]:
     for kind, how in KINDS.items():
         if random.random() < share * how.weight:
             found += [_fault(random, plan, kind, how) for _ in range(random.randint(1, how.most))]
+            # who signs no rotation is noticed only where there are rotations: of new keys
+            if kind == "no_rotation_signature" and plan.traitors:
+                found += [_fault(random, plan, "key_change", KINDS["key_change"]) for _ in range(3)]
     return tuple(sorted((f for f in found if f is not None), key=lambda f: (f.slot, f.kind, f.who)))
 
 
@@ -232,10 +240,13 @@ def _fault(random: Random, plan: Plan, kind: str, how: Kind) -> Fault | None:
         "spare": spares,
         "group": [""],
     }[how.target]
-    who, server, n = random.random(), random.randrange(SERVERS), random.randrange(1 << 16)
+    place, server, n = random.random(), random.randrange(2 * SERVERS), random.randrange(1 << 16)
     if not crowd:
         return None
-    return Fault(kind, slot, max(slot, until), crowd[int(who * len(crowd))], server, n)
+    who = crowd[int(place * len(crowd))]
+    # more often than not the server that the member reads its blocks from
+    server = server if server < SERVERS or not who else source_of(who)
+    return Fault(kind, slot, max(slot, until), who, server % SERVERS, n)
 
 
 def _payouts(random: Random, plan: Plan, faults: tuple[Fault, ...]) -> tuple[dict[str, Any], ...]:
