@@ -41,35 +41,35 @@ class Kind(msgspec.Struct, frozen=True):
 
 KINDS: dict[str, Kind] = {
     # processes and disks
-    "kill_before_write": Kind("killed before a write", most=3),
-    "kill_mid_write": Kind("killed in the middle of a write", most=3),
+    "kill_before_write": Kind("killed before a write", most=3, weight=2),
+    "kill_mid_write": Kind("killed in the middle of a write", most=3, weight=2),
     "kill_after_write": Kind("killed after a write", most=3),
-    "kill_after_journal": Kind("killed between journal and signature", most=3),
+    "kill_after_journal": Kind("killed between journal and signature", most=3, weight=2),
     "kill_before_broadcast": Kind("killed between signature and broadcast", most=3),
     "kill_after_broadcast": Kind("killed between broadcast and remembering it", most=3),
     "pause": Kind("paused for rounds", rounds=(1, 6)),
-    "down": Kind("switched off for rounds", rounds=(1, 6)),
+    "down": Kind("switched off for rounds", rounds=(1, 6), weight=2),
     "store_torn": Kind("the newest writes of the store are lost"),
-    "store_lost": Kind("the store is lost"),
+    "store_lost": Kind("the store is lost", weight=2),
     "backup_restored": Kind("everything is restored from an old backup, the journal too", rounds=(1, 8)),
-    "twin": Kind("two processes with the same keys", rounds=(1, 6)),
+    "twin": Kind("two processes with the same keys", rounds=(1, 6), weight=2),
     # servers
     "api_timeout": Kind("a server is silent", rounds=(0, 3), weight=2),
     "api_error": Kind("a server answers with errors", rounds=(0, 3), weight=2),
     "api_late": Kind("a server answers late", rounds=(1, 4), weight=2),
     "old_head": Kind("a server stands still and shows an old head", rounds=(1, 4), weight=2),
-    "gap": Kind("a server leaves out a block", rounds=(0, 1), weight=2),
+    "gap": Kind("a server leaves out a block", rounds=(0, 1), weight=3),
     "other_fork": Kind("a server gives a block of another fork", rounds=(0, 1), weight=2),
-    "tx_left_out": Kind("a server leaves a transaction out of a block", rounds=(0, 1), weight=2),
-    "tx_changed": Kind("a server changes a transaction of a block", rounds=(0, 1), weight=2),
-    "truncated_json": Kind("a server's answers are cut short", rounds=(0, 1), weight=2),
-    "huge_json": Kind("a server's answers never end", rounds=(0, 1), weight=2),
-    "broadcast_unheard": Kind("a broadcast fails, but was included", rounds=(1, 4), weight=2),
-    "broadcast_dropped": Kind("a broadcast is accepted and dropped", rounds=(1, 4), weight=2),
+    "tx_left_out": Kind("a server leaves a transaction out of a block", rounds=(0, 1), weight=3),
+    "tx_changed": Kind("a server changes a transaction of a block", rounds=(0, 1), weight=3),
+    "truncated_json": Kind("a server's answers are cut short", rounds=(0, 1), weight=1),
+    "huge_json": Kind("a server's answers never end", rounds=(0, 1), weight=1),
+    "broadcast_unheard": Kind("a broadcast fails, but was included", rounds=(1, 4), weight=3),
+    "broadcast_dropped": Kind("a broadcast is accepted and dropped", rounds=(1, 4), weight=3),
     "clock_skew": Kind("a server's and a machine's clock are wrong", rounds=(1, 6), weight=2),
     # the chain
     "stall": Kind("irreversibility stands still, then jumps", "group", (5, 15), 1, weight=2),
-    "reorg": Kind("irreversibility stands still, and the chain changes to another fork", "group", (3, 10), 1),
+    "reorg": Kind("irreversibility stands still, and the chain changes to another fork", "group", (3, 10), 1, weight=1),
     "read_ahead": Kind(
         "a node reads ahead of irreversibility, onto a fork that dies", rounds=(3, 10), most=1, weight=2
     ),
@@ -79,23 +79,23 @@ KINDS: dict[str, Kind] = {
     "all_but_threshold_silent": Kind(
         "only as many signers as the threshold needs are heard", "group", (1, 4), 1, weight=2
     ),
-    "false_root": Kind("reports a false root", "traitor", (1, 6), weight=2),
-    "false_header": Kind("reports a false header", "traitor", (1, 6), weight=2),
-    "double_report": Kind("reports twice, differently", "traitor", (1, 6), weight=2),
-    "no_rotation_signature": Kind("signs no rotation", "traitor", (6, 15), most=3, weight=4),
-    "refusing": Kind("refuses to sign", "traitor", (1, 6), weight=2),
+    "false_root": Kind("reports a false root", "traitor", (1, 6), weight=3),
+    "false_header": Kind("reports a false header", "traitor", (1, 6), weight=3),
+    "double_report": Kind("reports twice, differently", "traitor", (1, 6), weight=3),
+    "no_rotation_signature": Kind("signs no rotation", "traitor", (6, 15), most=3, weight=6),
+    "refusing": Kind("refuses to sign", "traitor", (1, 6), weight=4),
     # signatures of others
     "forged_signature": Kind("a signature by nobody", "group", (1, 6), 1, weight=2),
     "foreign_signature": Kind("a signature by a key that is no signer", "group", (1, 6), 1, weight=2),
-    "stale_signature": Kind("a signature for a transaction that is gone", "group", (1, 6), 1, weight=2),
+    "stale_signature": Kind("a signature for a transaction that is gone", "group", (1, 6), 1, weight=3),
     "duplicate_signature": Kind("a signature once more, by somebody else", "group", (1, 6), 1, weight=2),
     # seats and authorities
     "key_change": Kind("a member changes its signing key"),
     "key_theft": Kind("a member claims another member's key"),
     "seat_bought": Kind("a member with more collateral registers", "spare", weight=2),
     "seat_emptied": Kind("a runner leaves, and registers again later", rounds=(2, 8)),
-    "account_update": Kind("the authority is changed from outside by account_update", "group"),
-    "account_update2": Kind("the authority is changed from outside by account_update2", "group"),
+    "account_update": Kind("the authority is changed from outside by account_update", "group", weight=2),
+    "account_update2": Kind("the authority is changed from outside by account_update2", "group", weight=2),
     "recover_account": Kind("owner is recovered by the recovery account", "group", most=1, weight=2),
     # what Hive refuses
     "no_funds": Kind("a payout of more than the group has", "group", most=1, weight=2),
@@ -217,7 +217,7 @@ def _traitors(random: Random, runners: int) -> tuple[str, ...]:
 
 def _faults(random: Random, plan: Plan) -> tuple[Fault, ...]:
     """Each seed has some kinds only: so rare combinations come together often."""
-    share = random.choice([0.03, 0.1, 0.15, 0.3])
+    share = random.choice([0.03, 0.12, 0.2, 0.35])
     found = []
     for kind, how in KINDS.items():
         if random.random() < share * how.weight:
