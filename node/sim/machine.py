@@ -121,6 +121,10 @@ class Machine:
         """The server that it reads its blocks from."""
         return self._servers[0]
 
+    def was_paused_since(self, time: int) -> bool:
+        """Whether the process stood still at some moment after ``time``."""
+        return self.paused_until > time
+
     @property
     def is_up(self) -> bool:
         """Whether its process runs."""

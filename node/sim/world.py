@@ -29,6 +29,8 @@ from processors.hive.transaction import Transaction, pack_transaction, transacti
 #: Events of nodes that say too little for a timeline.
 _QUIET_EVENTS = frozenset({"sent", "round", "start", "live", "api_error"})
 _TIMELINE_KEPT = 200_000
+#: A node broadcasts so soon after it has asked for the authority: latency, and an answer that is late.
+_ASKED_WITHIN_MS = 3_600
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -324,10 +326,11 @@ class World:
         by_authority = refusal.name in AUTHORITY_NAMES or refusal.name in ("tx_irrelevant_sig", "tx_duplicate_sig")
         if not by_authority:
             return
-        account, was_true = self.network.authority_shown.get(machine.name, (None, True))
+        account, was_true, asked = self.network.authority_shown.get(machine.name, (None, True, 0))
         now = self.chain.ledger.accounts[GROUP]
         moved = account is not None and (account.owner, account.active) != (now.owner, now.active)
-        if moved or not was_true or machine.is_misled:
+        in_time = self.clock.now - asked <= _ASKED_WITHIN_MS or machine.was_paused_since(asked)
+        if in_time and (moved or not was_true):
             self.count("overtaken")
             return
         raise_with = Violation("refused_for_authority", f"{machine.name}: {refusal}")
