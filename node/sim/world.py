@@ -299,7 +299,7 @@ class World:
     def _submit(self, name: str, tx: Transaction) -> None:
         """A node's broadcast reaches a server."""
         machine = self.machines[name]
-        is_groups = tx.operations[-1].name == "custom_json" and tx.operations[-1].value["required_auths"] == [GROUP]
+        is_groups = _is_groups(tx)
         if name in self.silent or (is_groups and self._leads(machine, tx)):
             return
         for fault in self.injector.lies_of(machine.account):
@@ -342,6 +342,12 @@ class World:
             self.count_once(self.leaders_silent)
             return True
         return False
+
+
+def _is_groups(tx: Transaction) -> bool:
+    """Whether a transaction is one of the group's: its last operation confirms it."""
+    last = tx.operations[-1]
+    return last.name == "custom_json" and tuple(last.value["required_auths"]) == (GROUP,)
 
 
 def run(plan: Plan) -> Outcome:
