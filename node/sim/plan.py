@@ -103,7 +103,10 @@ KINDS: dict[str, Kind] = {
     "no_credits": Kind("the group account has no resource credits", "group", (1, 5), 1, weight=2),
 }
 #: Happens by itself and is counted.
-OBSERVED = {"payout_across_rotation": "a payout in flight while a rotation is confirmed"}
+OBSERVED = {
+    "payout_across_rotation": "a payout in flight while a rotation is confirmed",
+    "overtaken": "the authority changed between the question and the broadcast",
+}
 
 
 class Plan(msgspec.Struct, frozen=True):
