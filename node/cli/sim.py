@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from node.sim.plan import KINDS, OBSERVED, draw
+from node.sim.plan import KINDS, OBSERVED, Plan, draw
 from node.sim.running import Done, Summary, code_name, keep, load_kept, run_seeds, write_report
 from node.sim.shrink import only, shrink
 from node.sim.world import run
@@ -34,6 +35,17 @@ from node.sim.world import run
 @click.option("--seed", type=click.IntRange(0), help="Replay one seed and print its timeline.")
 @click.option("--only", "kept", help="With --seed: only these of its faults, by number (3,17).")
 @click.option("--shrink", "shrinks", is_flag=True, help="With --seed: cut its faults down to few that still fail.")
+@click.option(
+    "--save",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="With --seed: write the plan that was run, for --plan or a test.",
+)
+@click.option(
+    "--plan",
+    "plan_file",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="Replay a plan that --save wrote: it stays the same when what seeds draw changes.",
+)
 @click.option("--json", "as_json", is_flag=True, help="The last line on standard output is a summary for machines.")
 def sim(
     seeds: int,
@@ -46,6 +58,8 @@ def sim(
     seed: int | None,
     kept: str | None,
     shrinks: bool,
+    save: Path | None,
+    plan_file: Path | None,
     as_json: bool,
 ) -> None:
     """Run whole groups under injected faults, each from a seed, and check at every block that nothing is lost.
@@ -58,13 +72,14 @@ def sim(
               waggle sim --seed 17
               waggle sim --seed 17 --shrink
     """
-    if seed is None and (kept or shrinks):
-        raise click.UsageError("--only and --shrink need --seed: which seed is it?")
+    if seed is None and plan_file is None and (kept or shrinks or save):
+        raise click.UsageError("--only, --shrink and --save need --seed: which seed is it?")
     if resume and report is None:
         raise click.UsageError("--resume needs --report: beside it lie the results to go on from")
     console = Console(stderr=as_json)
-    if seed is not None:
-        sys.exit(_one(console, seed, _places(seed, kept), shrinks, as_json))
+    if seed is not None or plan_file is not None:
+        plan = draw(seed) if seed is not None else _load(plan_file)
+        sys.exit(_one(console, plan, _places(plan, kept), shrinks, save, as_json))
     limit = _limit(seconds, at_least)
     sys.exit(_many(console, range(first_seed, first_seed + seeds), jobs, limit, report, resume, as_json))
 
@@ -72,9 +87,26 @@ def sim(
 # -- one seed
 
 
-def _places(seed: int, kept: str | None) -> list[int]:
-    """The faults to keep, by number in the timeline's list."""
-    count = len(draw(seed).faults)
+def _load(path: Path | None) -> Plan:
+    """A plan that was saved."""
+    assert path is not None
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=_Saved).plan
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise click.ClickException(f"{path} holds no plan ({error}): write one with --seed S --save {path}") from error
+
+
+class _Saved(msgspec.Struct):
+    """A plan with what it shows."""
+
+    what: str
+    invariant: str
+    plan: Plan
+
+
+def _places(plan: Plan, kept: str | None) -> list[int]:
+    """The faults to keep, by number in the list below the timeline."""
+    count = len(plan.faults)
     if kept is None:
         return list(range(count))
     try:
@@ -83,37 +115,49 @@ def _places(seed: int, kept: str | None) -> list[int]:
         raise click.UsageError(f"--only {kept!r}: numbers with commas between them, as in 3,17") from None
     wrong = [place for place in places if not 0 <= place < count]
     if wrong:
-        raise click.UsageError(f"--only: seed {seed} has faults 0 to {count - 1}, not {wrong[0]}")
+        known = f"faults 0 to {count - 1}" if count else "no faults"
+        raise click.UsageError(f"--only: seed {plan.seed} has {known}, not {wrong[0]}")
     return sorted(set(places))
 
 
-def _one(console: Console, seed: int, places: list[int], shrinks: bool, as_json: bool) -> int:
-    plan = draw(seed)
+def _one(console: Console, plan: Plan, places: list[int], shrinks: bool, save: Path | None, as_json: bool) -> int:
     if shrinks:
         try:
             places = shrink(only(plan, places), lambda words: console.print(words, highlight=False))
         except ValueError as error:
-            raise click.ClickException(f"seed {seed}: {error}") from error
-    outcome = run(only(plan, places))
+            raise click.ClickException(f"seed {plan.seed}: {error}") from error
+    kept = only(plan, places)
+    outcome = run(kept)
     for line in outcome.timeline:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
-    console.print(f"\nseed {seed}: {plan.runners} runners, {plan.spares} more members; {plan.parameters}", markup=False)
-    for place in places:
-        fault = plan.faults[place]
-        when = f"slots {fault.slot} to {fault.until}"
-        console.print(f"  {place:3} {fault.kind}: {KINDS[fault.kind].what} ({when}) {fault.who}", markup=False)
+    _describe(console, plan, places)
     if outcome.ok:
         console.print(f"[green]every invariant held[/green] over {outcome.blocks} blocks")
     else:
         console.print(f"[red]{outcome.invariant}[/red] in slot {outcome.slot}:", soft_wrap=True)
-        console.print(outcome.detail, markup=False, soft_wrap=True)
+        console.print(outcome.detail, markup=False, highlight=False, soft_wrap=True)
         some = len(places) < len(plan.faults)
-        again = f"waggle sim --seed {seed}" + (f" --only {','.join(map(str, places))}" if some else "")
+        again = f"waggle sim --seed {plan.seed}" + (f" --only {','.join(map(str, places))}" if some else "")
         console.print(f"again:    {again}" + ("" if shrinks else f"\nsmaller:  {again} --shrink"), soft_wrap=True)
+    if save is not None:
+        saved = _Saved("say here in one line what it was", outcome.invariant, kept)
+        save.write_bytes(msgspec.json.format(msgspec.json.encode(saved), indent=1) + b"\n")
     if as_json:
-        found = {"seed": seed, "ok": outcome.ok, "invariant": outcome.invariant, "detail": outcome.detail}
+        found = {"seed": plan.seed, "ok": outcome.ok, "invariant": outcome.invariant, "detail": outcome.detail}
         click.echo(json.dumps({**found, "faults": places, "digest": outcome.digest}))
     return 0 if outcome.ok else 1
+
+
+def _describe(console: Console, plan: Plan, places: list[int]) -> None:
+    head = f"\nseed {plan.seed}: {plan.runners} runners, {plan.spares} more members, traitors {list(plan.traitors)}"
+    console.print(f"{head}, quiet from slot {plan.quiet} of {plan.slots}", markup=False, highlight=False)
+    settings = " ".join(f"{name}={value}" for name, value in plan.parameters.items())
+    console.print(settings, markup=False, highlight=False)
+    for place in places:
+        fault = plan.faults[place]
+        when = f"slots {fault.slot} to {fault.until}"
+        words = f"  {place:3} {fault.kind}: {KINDS[fault.kind].what} ({when}) {fault.who}"
+        console.print(words, markup=False, highlight=False, soft_wrap=True)
 
 
 # -- many seeds
