@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup devnet test check format bench mutants clean
+.PHONY: setup devnet test sim sim-night check format bench mutants clean
 
 setup: $(STAMP)
 
@@ -16,6 +16,16 @@ devnet: setup
 
 test: setup
 	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/waggle sim --seeds 1000 --seconds 150 --at-least 30
+
+sim: setup
+	@$(BIN)/waggle sim $(ARGS)
+
+# 10,000 seeds in the background; each result is kept, and the same command goes on where it was stopped.
+sim-night: setup
+	@mkdir -p sim-night
+	@nohup $(BIN)/waggle sim --seeds 10000 --resume --report sim-night/report.json --json > sim-night/log 2>&1 &
+	@echo "running: each seed's result is added to sim-night/report.seeds.jsonl, the summary comes at the end"
 
 check: setup
 	@$(BIN)/ruff check .

@@ -9,7 +9,9 @@ import msgspec
 
 from node.devnet.chain import DevnetChain, Produced
 from node.devnet.founding import GROUP
+from node.sim.bounds import check_bounds
 from node.sim.network import BlockReader
+from node.sim.outcome import demand
 from processors.engine import apply_block, begin
 from processors.genesis import Genesis
 from processors.hive.authority import required_authorities
@@ -18,40 +20,20 @@ from processors.hive.operations import Operation
 from state.schema import (
     AUTHORITY,
     BALANCE,
-    CHRON,
     COLLATERAL,
     DONE,
     KEY,
     MS,
     QUEUE,
-    REFUSAL,
     REJECTED,
-    REPORT,
     ROUND,
     RUNNER,
-    SIG,
-    TALLY,
     Authority,
     Payload,
     Record,
 )
 from state.state import State
 from state.store import MemoryStore
-
-
-class Violation(Exception):
-    """An invariant that does not hold."""
-
-    def __init__(self, invariant: str, detail: str) -> None:
-        super().__init__(f"{invariant}: {detail}")
-        self.invariant = invariant
-        self.detail = detail
-
-
-def demand(holds: bool, invariant: str, detail: str) -> None:
-    """Raise Violation unless ``holds``."""
-    if not holds:
-        raise Violation(invariant, detail)
 
 
 class Known(msgspec.Struct, frozen=True):
@@ -185,7 +167,7 @@ class Auditor:
         self._check_ends(number)
         if number % self.genesis.params.round_length == 0 and number > self.genesis.start_block:
             self._check_tally(number)
-            self._check_bounds(number)
+            check_bounds(state, self.genesis, number)
         demand(self._tokens() == self._supply, "supply", f"{self._tokens()} tokens instead of {self._supply}")
 
     def _tokens(self) -> int:
@@ -318,38 +300,6 @@ class Auditor:
                 "weak_agreement",
                 f"round {start} agreed with weight {agreed} of {total}, threshold {active.threshold}",
             )
-
-    def _check_bounds(self, number: int) -> None:
-        """The state does not grow without end."""
-        params, state = self.genesis.params, self.state
-        records = [record for _, record in state.walk(MS)]
-        payouts = sum(record.kind != "rotation" for record in records)
-        waiting = sum(1 for _ in state.walk(QUEUE))
-        sizes = {
-            "ms": (payouts, params.max_in_flight),
-            "rotations": (len(records) - payouts, 1),
-            # what expires goes back into a full queue
-            "queue": (waiting, params.max_queue + params.max_in_flight * params.max_merge + 1),
-            "merged": (max((len(record.payloads) for record in records), default=0), params.max_merge),
-            "runners": (sum(1 for _ in state.walk(RUNNER)), params.max_runners),
-            "reports": (sum(1 for _ in state.walk(REPORT)), 0),
-            "signatures": (sum(1 for _ in state.walk(SIG)), 80 * len(records)),
-            "refusals": (sum(1 for _ in state.walk(REFUSAL)), params.max_members * len(records)),
-            "rounds": (sum(1 for _ in state.walk(ROUND)), params.history // params.round_length + 2),
-            "tally": (number - state.need(TALLY).height, 0),
-        }
-        for name, (size, most) in sizes.items():
-            demand(size <= most, "bounds", f"{name} at {number}: {size}, at most {most}")
-        self._check_old(number - params.history - 1)
-        jobs = sum(1 for _ in state.walk(CHRON))
-        old = sum(1 for _ in state.walk(DONE)) + params.history
-        demand(jobs <= len(records) + len(self.genesis.standing) + old, "bounds", f"chron at {number}: {jobs} jobs")
-
-    def _check_old(self, oldest: int) -> None:
-        for (payload,), done in self.state.walk(DONE):
-            demand(done.height > oldest, "bounds", f"the end of payload {payload!r} is not forgotten")
-        for (height, _), _ in self.state.walk(REJECTED):
-            demand(int(height) > oldest, "bounds", f"a rejection of block {height!r} is not forgotten")
 
 
 def _new_state(genesis: Genesis, store: MemoryStore | None = None) -> State:

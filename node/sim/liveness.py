@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from node.devnet.founding import RECEIVER
-from node.sim.audit import demand
+from node.sim.outcome import demand
 from state.schema import AUTHORITY, DONE, KEY, QUEUE, Payload
 
 if TYPE_CHECKING:

@@ -14,8 +14,9 @@ import msgspec
 import node
 import processors
 import state
+from node.sim.outcome import Outcome
 from node.sim.plan import draw
-from node.sim.world import Outcome, run
+from node.sim.world import run
 
 _IN_LINE = 3  # seeds that wait beside each process
 

@@ -4,8 +4,9 @@ from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
 
+from node.sim.outcome import Outcome
 from node.sim.plan import Plan
-from node.sim.world import Outcome, run
+from node.sim.world import run
 
 
 def only(plan: Plan, kept: Sequence[int]) -> Plan:

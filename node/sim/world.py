@@ -10,18 +10,18 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from node.devnet.chain import BLOCK_INTERVAL
-from node.devnet.errors import AUTHORITY_NAMES, HivedRefusalError
+from node.devnet.errors import HivedRefusalError
 from node.devnet.founding import GROUP, found, genesis_document, member_keys, new_chain
-from node.sim.audit import Auditor, Violation
+from node.sim.audit import Auditor
 from node.sim.clock import Clock
 from node.sim.faults import Injector
+from node.sim.judge import Judge
 from node.sim.lies import lie
 from node.sim.liveness import Liveness
 from node.sim.machine import Applied, Machine
 from node.sim.network import BlockReader, Network
+from node.sim.outcome import Outcome, Violation
 from node.sim.outside import Outsiders
 from node.sim.plan import SLOT_MS, Fault, Plan
 from processors.hive.transaction import Transaction, pack_transaction, transaction_id
@@ -29,29 +29,6 @@ from processors.hive.transaction import Transaction, pack_transaction, transacti
 #: Events of nodes that say too little for a timeline.
 _QUIET_EVENTS = frozenset({"sent", "round", "start", "live", "api_error"})
 _TIMELINE_KEPT = 200_000
-#: A node broadcasts so soon after it has asked for the authority: latency, and an answer that is late.
-_ASKED_WITHIN_MS = 3_600
-
-
-class Outcome(msgspec.Struct, frozen=True):
-    """What became of a seed. ``invariant`` is empty when everything held."""
-
-    seed: int
-    invariant: str
-    detail: str
-    slot: int
-    blocks: int
-    node_blocks: int
-    nodes: int
-    faults: dict[str, int]
-    counts: dict[str, int]
-    digest: str
-    timeline: tuple[str, ...] = ()
-
-    @property
-    def ok(self) -> bool:
-        """Whether everything held."""
-        return not self.invariant
 
 
 class World:
@@ -101,10 +78,7 @@ class World:
         self.liveness = Liveness(self)
         self.node_blocks = 0
         self.slot = 0
-        self._signed: dict[tuple[bytes, int], list[bytes]] = {}  # (key, payload) -> transactions
-        self._expirations: dict[bytes, int] = {}
-        self._ahead: list[tuple[Machine, Applied]] = []
-        self._failure: Violation | None = None
+        self.judge = Judge(self)
 
     # -- what the parts of the world use
 
@@ -199,8 +173,8 @@ class World:
         if self.slot >= self.missing_until:
             self._produce()
         self.clock.run_until(self.slot * SLOT_MS)
-        if self._failure is not None:
-            raise self._failure
+        if self.judge.failure is not None:
+            raise self.judge.failure
         rotations = self.auditor.counts["rotations"]
         in_flight = self.auditor.payouts_out()
         for height in self.auditor.follow():
@@ -208,7 +182,7 @@ class World:
                 rotations = self.auditor.counts["rotations"]
                 self.count("payout_across_rotation")
             self.liveness.at(height)
-        self._compare_those_ahead()
+        self.judge.compare_those_ahead()
 
     def _produce(self) -> None:
         block = self.chain.produce(self._born + self.slot * BLOCK_INTERVAL)
@@ -223,39 +197,21 @@ class World:
         if event not in _QUIET_EVENTS:
             self.note(machine.name, event, **fields)
         if event == "diverged":
-            if not machine.is_misled:
-                self._failure = self._failure or Violation("halted", f"{machine.name} differs from what was agreed")
+            if not machine.is_misled and machine.name not in self.network.reads_ahead:
+                self.judge.fail("halted", f"{machine.name} differs from what was agreed")
             self.clock.after(SLOT_MS, lambda: self._mend(machine))
 
     def applied(self, machine: Machine, block: Applied) -> None:
         self.node_blocks += 1
         self._digest.update(f"{machine.name} {block.height} ".encode() + (block.trace or b"") + (block.root or b""))
-        if block.height > self.auditor.height:
-            self._ahead.append((machine, block))
-        else:
-            self._compare(machine, block)
+        self.judge.applied(machine, block)
 
     def signed(self, machine: Machine, key: bytes, digest: bytes) -> None:
-        """No key signs two transactions for one payload of which both can still be included."""
-        assert machine.core is not None
-        found = next((r for r in machine.core.records() if r.digest == digest), None)
-        if found is None or machine.account in self.plan.traitors:
-            return
-        for payload in found.payloads:
-            earlier = self._signed.setdefault((key, payload), [])
-            for txid in earlier:
-                if txid != found.txid and not self._is_dead(txid):
-                    self._failure = self._failure or Violation(
-                        "signed_twice",
-                        f"{machine.name} signs {found.txid.hex()} for payload {payload} while {txid.hex()} is not dead",
-                    )
-            if found.txid not in earlier:
-                earlier.append(found.txid)
-        self._expirations[found.txid] = found.expiration
+        self.judge.signed(machine, key, digest)
 
     def died(self, machine: Machine, error: BaseException) -> None:
         shown = "".join(traceback.format_exception(error))
-        self._failure = self._failure or Violation("crash", f"{machine.name}: {shown}")
+        self.judge.fail("crash", f"{machine.name}: {shown}")
 
     # -- inside
 
@@ -265,36 +221,6 @@ class World:
             machine.wipe()
             machine.start()
             self.note(machine.name, "wiped")
-
-    def _is_dead(self, txid: bytes) -> bool:
-        return txid not in self.chain.included and self.auditor.irreversible_time() >= self._expirations[txid]
-
-    def _compare_those_ahead(self) -> None:
-        later = []
-        for machine, block in self._ahead:
-            if block.height <= self.auditor.height:
-                self._compare(machine, block)
-            else:
-                later.append((machine, block))
-        self._ahead = later
-
-    def _compare(self, machine: Machine, block: Applied) -> None:
-        """Who applied the same blocks has the same trace and the same root."""
-        if block.life != machine.life:
-            return
-        if block.block_id != self.auditor.ids.get(block.height):
-            if not machine.is_misled:
-                self.note(machine.name, "misled", height=block.height)
-            machine.is_misled = True
-        elif not machine.is_misled:
-            for name, own, true in (
-                ("trace", block.trace, self.auditor.traces[block.height]),
-                ("root", block.root, self.auditor.roots.get(block.height)),
-            ):
-                if own != true and own is not None:
-                    self._failure = self._failure or Violation(
-                        "drift", f"{machine.name} has another {name} at {block.height}"
-                    )
 
     def _submit(self, name: str, tx: Transaction) -> None:
         """A node's broadcast reaches a server."""
@@ -313,28 +239,10 @@ class World:
             self.chain.submit(tx)
         except HivedRefusalError as refusal:
             if is_groups and machine.account not in self.plan.traitors:
-                self._judge_refusal(machine, tx, refusal)
+                self.judge.refused(machine, refusal)
             raise
         if is_groups:
             self.note(name, "broadcast", txid=transaction_id(pack_transaction(tx, self.chain.chain)).hex()[:16])
-
-    def _judge_refusal(self, machine: Machine, tx: Transaction, refusal: HivedRefusalError) -> None:
-        """Hive refuses a group transaction for its authority only if that changed after the server was asked."""
-        if "Duplicate transaction" in str(refusal):
-            return
-        self.note(machine.name, "refused", error=str(refusal)[:120])
-        by_authority = refusal.name in AUTHORITY_NAMES or refusal.name in ("tx_irrelevant_sig", "tx_duplicate_sig")
-        if not by_authority:
-            return
-        account, was_true, asked = self.network.authority_shown.get(machine.name, (None, True, 0))
-        now = self.chain.ledger.accounts[GROUP]
-        moved = account is not None and (account.owner, account.active) != (now.owner, now.active)
-        in_time = self.clock.now - asked <= _ASKED_WITHIN_MS or machine.was_paused_since(asked)
-        if in_time and (moved or not was_true):
-            self.count("overtaken")
-            return
-        raise_with = Violation("refused_for_authority", f"{machine.name}: {refusal}")
-        self._failure = self._failure or raise_with
 
     def _leads(self, machine: Machine, tx: Transaction) -> bool:
         txid = transaction_id(pack_transaction(tx, self.chain.chain))
