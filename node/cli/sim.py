@@ -33,7 +33,7 @@ from node.sim.world import run
 )
 @click.option("--resume", is_flag=True, help="Take what is kept beside the report, if the same code made it.")
 @click.option("--seed", type=click.IntRange(0), help="Replay one seed and print its timeline.")
-@click.option("--only", "kept", help="With --seed: only these of its faults, by number (3,17).")
+@click.option("--only", "kept", help="With --seed: only these of its faults, by number (3,17), or none.")
 @click.option("--shrink", "shrinks", is_flag=True, help="With --seed: cut its faults down to few that still fail.")
 @click.option(
     "--save",
@@ -110,7 +110,7 @@ def _places(plan: Plan, kept: str | None) -> list[int]:
     if kept is None:
         return list(range(count))
     try:
-        places = [int(word) for word in kept.split(",") if word.strip()]
+        places = [int(word) for word in kept.split(",")] if kept != "none" else []
     except ValueError:
         raise click.UsageError(f"--only {kept!r}: numbers with commas between them, as in 3,17") from None
     wrong = [place for place in places if not 0 <= place < count]
@@ -123,7 +123,9 @@ def _places(plan: Plan, kept: str | None) -> list[int]:
 def _one(console: Console, plan: Plan, places: list[int], shrinks: bool, save: Path | None, as_json: bool) -> int:
     if shrinks:
         try:
-            places = shrink(only(plan, places), lambda words: console.print(words, highlight=False))
+            places = [
+                places[n] for n in shrink(only(plan, places), lambda words: console.print(words, highlight=False))
+            ]
         except ValueError as error:
             raise click.ClickException(f"seed {plan.seed}: {error}") from error
     kept = only(plan, places)
@@ -137,7 +139,8 @@ def _one(console: Console, plan: Plan, places: list[int], shrinks: bool, save: P
         console.print(f"[red]{outcome.invariant}[/red] in slot {outcome.slot}:", soft_wrap=True)
         console.print(outcome.detail, markup=False, highlight=False, soft_wrap=True)
         some = len(places) < len(plan.faults)
-        again = f"waggle sim --seed {plan.seed}" + (f" --only {','.join(map(str, places))}" if some else "")
+        numbers = ",".join(map(str, places)) or "none"
+        again = f"waggle sim --seed {plan.seed}" + (f" --only {numbers}" if some else "")
         console.print(f"again:    {again}" + ("" if shrinks else f"\nsmaller:  {again} --shrink"), soft_wrap=True)
     if save is not None:
         saved = _Saved("say here in one line what it was", outcome.invariant, kept)

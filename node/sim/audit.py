@@ -3,6 +3,8 @@
 It knows the chain's truth and every key. It counts weights and payloads by its own lines, not by those it checks.
 """
 
+import contextlib
+import json
 from typing import Any
 
 import msgspec
@@ -86,6 +88,7 @@ class Auditor:
         self._supply = 0
         self._authority: dict[str, Authority] = {}
         self._waiting: set[int] = set()
+        self._said: set[tuple[str, str]] = set()
         self._runners = {runner.account for runner in genesis.runners}
 
     @property
@@ -181,17 +184,23 @@ class Auditor:
             known = self.known.get(entry.txid)
             if known is not None:
                 for payload in known.payloads:
-                    first = self.executed.setdefault(payload, entry.txid)
-                    demand(
-                        first == entry.txid,
-                        "executed_twice",
-                        f"payload {payload} in {first.hex()} and in {entry.txid.hex()} ({known.op})",
-                    )
+                    first = self.executed.get(payload)
+                    both = f"payload {payload} in {first.hex() if first else ''} and in {entry.txid.hex()} ({known.op})"
+                    demand(first is None, "executed_twice", both)
+                    self.executed[payload] = entry.txid
                 demand(known.op in before, "confirmed_late", f"{known.op} was included after its record was gone")
             elif GROUP in (*required.owner, *required.active):
                 demand(entry.txid in self.foreign, "unknown_transaction", f"{entry.txid.hex()} spends for the group")
             for operation in entry.tx.operations:
                 self._fold(operation)
+                self._hear(operation)
+
+    def _hear(self, operation: Operation) -> None:
+        """Who said which root in this round, whatever the rules make of it."""
+        value = operation.value
+        if operation.name == "custom_json" and value["id"] == self.genesis.prefix + "report":
+            with contextlib.suppress(ValueError, TypeError, KeyError):
+                self._said |= {(account, json.loads(value["json"])["root"]) for account in value["required_auths"]}
 
     def _fold(self, operation: Operation) -> None:
         """The group's authority as Hive has it."""
@@ -284,9 +293,12 @@ class Auditor:
         self.counts["seated"] += len(runners - self._runners)
         self.counts["unseated"] += len(self._runners - runners)
         self._runners = runners
+        said, self._said = self._said, set()
         if found.root is None:
             self.counts["open"] += 1
             return
+        silent = [account for account in found.agreed if (account, found.root.hex()) not in said]
+        demand(not silent, "weak_agreement", f"round {start} counts {silent}, who did not report its root")
         self.counts["agreed"] += 1
         self.last_agreed = number
         demand(found.root == self.roots.get(start), "false_agreement", f"round {start} agreed on a root that is not so")

@@ -115,8 +115,7 @@ class Injector(PeoplesFaults):
 
     def _begin_store_torn(self, fault: Fault) -> None:
         machine = self._machine(fault)
-        machine.stop()
-        if machine.disk.tear_store(1 + fault.n % 12):
+        if machine.tear(1 + fault.n % 12):
             self.world.count("store_torn")
         machine.restart_in(SLOT_MS * (1 + fault.n % 9))
 

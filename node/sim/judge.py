@@ -76,7 +76,8 @@ class Judge:
             if not machine.is_misled:
                 self._world.note(machine.name, "misled", height=block.height)
             machine.is_misled = True
-        elif not machine.is_misled:
+        else:
+            machine.is_misled = False  # what it had of a dead fork is gone: lost with the newest writes
             for name, own, true in (
                 ("trace", block.trace, auditor.traces[block.height]),
                 ("root", block.root, auditor.roots.get(block.height)),
@@ -94,11 +95,11 @@ class Judge:
         world.note(machine.name, "refused by Hive", error=str(refusal)[:120])
         if refusal.name not in _BY_SIGNATURE:
             return
-        account, was_true, asked = world.network.authority_shown.get(machine.name, (None, True, 0))
+        account, asked = world.network.authority_shown.get(machine.name, (None, 0))
         now = world.chain.ledger.accounts[GROUP]
         moved = account is not None and (account.owner, account.active) != (now.owner, now.active)
         in_time = world.clock.now - asked <= ASKED_WITHIN_MS or machine.was_paused_since(asked)
-        if in_time and (moved or not was_true):
+        if in_time and moved:
             world.count("overtaken")
         else:
             self.fail("refused_for_authority", f"{machine.name}: {refusal}")

@@ -168,6 +168,11 @@ class Machine:
         self.disk.restore(backup)
         self._begin_anew()
 
+    def tear(self, batches: int) -> bool:
+        """Stop, and lose what was written last; False if there was nothing."""
+        self.stop()
+        return self.disk.tear_store(batches)
+
     def leave(self) -> None:
         """Stop for good."""
         self.stop()

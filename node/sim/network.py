@@ -43,8 +43,7 @@ class Network:
         self.submit: Submit = lambda account, tx: None
         self.reads_ahead: dict[str, int] = {}  # machine -> the server that calls its head irreversible
         self.orphans: dict[int, bytes] = {}  # blocks of a dead fork, which a lying server may still give
-        #: What a machine was last told of the group account, whether that was true, and when.
-        self.authority_shown: dict[str, tuple[Any, bool, int]] = {}
+        self.authority_shown: dict[str, tuple[Any, int]] = {}  # the group account as a machine was shown it, and when
         self.group = ""
         self._seed = seed
         self._methods = Methods(chain, lambda tx: b"")
@@ -85,7 +84,7 @@ class Network:
             return self._broadcast(machine, params, broken)
         found = self._methods.call(method, params)
         if method == "database_api.find_accounts":
-            self.authority_shown[machine] = (self.chain.ledger.accounts[self.group], not broken, self.clock.now)
+            self.authority_shown[machine] = (self.chain.ledger.accounts[self.group], self.clock.now)
         return msgspec.json.encode(found)
 
     def _properties(self, machine: str, server: int, broken: dict[str, Fault]) -> bytes:

@@ -94,9 +94,12 @@ def load_kept(report: Path, code: str) -> dict[int, Done]:
 
 
 def keep(report: Path, done: Done) -> None:
-    """Add a result."""
-    with open(kept_file(report), "ab") as file:
-        file.write(msgspec.json.encode(done) + b"\n")
+    """Add a result; what a crash left of a line before it ends there."""
+    with open(kept_file(report), "a+b") as file:
+        size = file.seek(0, 2)
+        file.seek(max(0, size - 1))
+        torn = file.read(1) not in (b"", b"\n")
+        file.write(b"\n" * torn + msgspec.json.encode(done) + b"\n")
 
 
 # -- summing up

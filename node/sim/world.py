@@ -263,6 +263,9 @@ def run(plan: Plan) -> Outcome:
     scratch = Path(tempfile.mkdtemp(prefix="waggle-sim-")) if plan.on_disk else None
     try:
         return World(plan, scratch).run()
+    except Exception as error:  # noqa: BLE001 - a world that cannot even begin fails its seed, and no other
+        shown = "".join(traceback.format_exception(error))
+        return Outcome(plan.seed, "broken", shown, 0, 0, 0, plan.members, {}, {}, "")
     finally:
         if scratch is not None:
             shutil.rmtree(scratch, ignore_errors=True)
