@@ -6,6 +6,7 @@ import json
 import msgspec
 import pytest
 
+from node.agent import SignTransaction
 from node.core import ChainView, NodeCore, Outgoing
 from node.devnet.founding import GROUP, found, genesis_document, member_keys, new_chain
 from node.devnet.rpc import Methods
@@ -346,3 +347,67 @@ def test_a_servers_time_cannot_make_our_transactions_unacceptable(setting, time)
     item = setting.core._json("report:20", "report", {"v": 1}, view)
     now = setting.core.state.head.timestamp
     assert now < item.tx.expiration <= now + 3_000 + 3 * 600 + 600
+
+
+# -- a second operator has our head
+
+
+def confirmed(setting):
+    return asyncio.run(setting.runtime._is_confirmed())
+
+
+def test_the_head_counts_once_another_operator_has_it_and_calls_it_irreversible(setting):
+    setting.turn()
+    assert confirmed(setting)
+    properties = setting.south.methods.call("database_api.get_dynamic_global_properties", {})
+    answers = setting.south.answers
+    behind = {**properties, "last_irreversible_block_num": setting.core.state.height - 1}
+    answers["database_api.get_dynamic_global_properties"] = behind
+    assert not confirmed(setting), "it has the block, and may still lose it"
+    answers["database_api.get_dynamic_global_properties"] = {**behind, "last_irreversible_block_num": 29}
+    assert confirmed(setting)
+
+
+def test_another_block_there_is_told_and_is_no_confirmation(setting):
+    setting.turn()
+    other = new_chain([member_keys(1)], member_keys(1))
+    for number in range(29):
+        other.produce(other.head_time + 3 + (number == 28))
+    setting.south.answers["block_api.get_block_range"] = {"blocks": [other.show_block(29, typed=True)]}
+    assert not confirmed(setting)
+    (told,) = setting.told("servers_differ")
+    assert told["height"] == 29 and told["own"] != told["theirs"]
+
+
+def test_the_feed_cannot_confirm_itself(setting):
+    setting.turn()
+    setting.runtime.apis = [setting.north, FakeApi("north", setting.chain)]
+    assert not confirmed(setting)
+
+
+def test_a_silent_operator_confirms_nothing_and_the_next_one_may(setting):
+    setting.turn()
+    setting.south.answers["database_api.get_dynamic_global_properties"] = ApiError("silence")
+    assert not confirmed(setting)
+    setting.runtime.apis.append(FakeApi("west", setting.chain))
+    assert confirmed(setting)
+
+
+def test_unconfirmed_it_signs_nothing_and_says_so_once(setting, monkeypatch):
+    setting.turn()
+    signed = []
+    wish = SignTransaction("20:7:9", setting.core.me.keys[0], False, 20)
+    monkeypatch.setattr("node.core.wanted", lambda *args: [wish])
+    setting.core.wants_to_sign = lambda: True
+    setting.core._tidy_outbox = lambda: None
+    setting.core._signature = lambda *args: signed.append(args)
+    setting.south.answers["block_api.get_block_range"] = ApiError("silence")
+    for _ in range(3):
+        setting.chain.produce()
+        setting.turn()
+    assert not signed
+    assert [told["why"] for told in setting.told("hold")] == ["unconfirmed"]
+    del setting.south.answers["block_api.get_block_range"]
+    setting.chain.produce()
+    setting.turn()
+    assert len(signed) == 1
