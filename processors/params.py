@@ -60,7 +60,7 @@ BOUNDS: dict[str, tuple[int, int, str]] = {
     "rotation_patience": (1, 10_000, "agreed rounds"),
     "rotate_owner": (0, 1, "flag"),
     "rotate_posting": (0, 1, "flag"),
-    "max_in_flight": (1, 20, "group transactions"),
+    "max_in_flight": (2, 20, "group transactions"),
     "max_merge": (1, 100, "payloads"),
     "max_attempts": (1, 100, "attempts"),
     "max_members": (1, 10_000, "members"),

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from node.sim.plan import KINDS, OBSERVED, Plan, draw
-from node.sim.running import Done, Summary, code_name, keep, load_kept, run_seeds, write_report
+from node.sim.running import Done, Summary, code_name, keep, kept_file, load_kept, run_seeds, write_report
 from node.sim.shrink import only, shrink
 from node.sim.world import run
 
@@ -80,6 +80,8 @@ def sim(
     if seed is not None or plan_file is not None:
         plan = draw(seed) if seed is not None else _load(plan_file)
         sys.exit(_one(console, plan, _places(plan, kept), shrinks, save, as_json))
+    if report is not None:
+        _must_be_writable(report)
     limit = _limit(seconds, at_least)
     sys.exit(_many(console, range(first_seed, first_seed + seeds), jobs, limit, report, resume, as_json))
 
@@ -164,6 +166,16 @@ def _describe(console: Console, plan: Plan, places: list[int]) -> None:
 
 
 # -- many seeds
+
+
+def _must_be_writable(report: Path) -> None:
+    """Before hours of work, not after."""
+    try:
+        report.parent.mkdir(parents=True, exist_ok=True)
+        with open(kept_file(report), "ab"), open(report, "a"):
+            pass
+    except OSError as error:
+        raise click.ClickException(f"{report}: {error.strerror}: name a file that can be written") from error
 
 
 def _limit(seconds: int | None, at_least: int) -> Callable[[int], bool]:

@@ -30,6 +30,7 @@ from state.schema import (
     REJECTED,
     ROUND,
     RUNNER,
+    TALLY,
     Authority,
     Payload,
     Record,
@@ -89,6 +90,7 @@ class Auditor:
         self._authority: dict[str, Authority] = {}
         self._waiting: set[int] = set()
         self._said: set[tuple[str, str]] = set()
+        self._left: set[str] = set()  # who gave up a seat since the last tally
         self._runners = {runner.account for runner in genesis.runners}
 
     @property
@@ -201,6 +203,8 @@ class Auditor:
         if operation.name == "custom_json" and value["id"] == self.genesis.prefix + "report":
             with contextlib.suppress(ValueError, TypeError, KeyError):
                 self._said |= {(account, json.loads(value["json"])["root"]) for account in value["required_auths"]}
+        elif operation.name == "custom_json" and value["id"] == self.genesis.prefix + "node_delete":
+            self._left |= set(value["required_auths"])
 
     def _fold(self, operation: Operation) -> None:
         """The group's authority as Hive has it."""
@@ -232,6 +236,8 @@ class Auditor:
         for (op,), record in self.state.walk(MS):
             if record.txid in self.known:
                 continue
+            is_open = self.state.need(TALLY).is_open
+            demand(not is_open, "open_round", f"{op!s} was built at {number}, and the last tally agreed on nothing")
             for payload in record.payloads:
                 for other in self.known.values():
                     if payload in other.payloads:
@@ -291,11 +297,14 @@ class Auditor:
         assert found is not None
         runners = {str(account) for (account,), _ in self.state.walk(RUNNER)}
         self.counts["seated"] += len(runners - self._runners)
-        self.counts["unseated"] += len(self._runners - runners)
+        lost = self._runners - runners
+        self.counts["unseated"] += len(lost)
         self._runners = runners
         said, self._said = self._said, set()
+        left, self._left = self._left, set()
         if found.root is None:
             self.counts["open"] += 1
+            demand(lost <= left, "open_round", f"{sorted(lost)} lost their seats at {number}, and nothing was agreed")
             return
         silent = [account for account in found.agreed if (account, found.root.hex()) not in said]
         demand(not silent, "weak_agreement", f"round {start} counts {silent}, who did not report its root")

@@ -81,8 +81,13 @@ class Outsiders:
 
     # -- the group's account
 
-    def change_authority(self, authority: Authority, *, owner_too: bool, second: bool) -> bytes | None:
-        """An account_update (or account_update2) that keys of the present authority sign, behind the group's back."""
+    def change_authority(
+        self, authority: Authority, *, owner_too: bool, second: bool, claims: str = ""
+    ) -> bytes | None:
+        """An account_update (or account_update2) that keys of the present authority sign, behind the group's back.
+
+        With ``claims`` it says besides that this record was included, which is not so.
+        """
         role = "owner" if owner_too else "active"
         keys = self.enough_keys(role)
         if keys is None:
@@ -91,6 +96,9 @@ class Outsiders:
         if second:
             value = {**operation.value, "posting_json_metadata": "", "extensions": []}
             operation = Operation("account_update2", {**value, "memo_key": None})
+        if claims and not owner_too:
+            lie = active_custom_json(GROUP, self.genesis.prefix + "ms_signed", json.dumps({"op": claims}))
+            return self.send([operation, lie], keys)
         return self.send([operation], keys)
 
     def request_recovery(self, founder: MemberKeys, owner: Authority) -> bytes | None:

@@ -149,7 +149,8 @@ class PeoplesFaults:
         authority = foolish(fault.n % 5, present, self._honest_keys())
         owner_too = bool(fault.n & 64)
         second = fault.kind == "account_update2"
-        txid = world.outside.change_authority(authority, owner_too=owner_too, second=second)
+        claims = next((str(op) for (op,), _ in world.auditor.state.walk(MS)), "") if fault.n & 128 else ""
+        txid = world.outside.change_authority(authority, owner_too=owner_too, second=second, claims=claims)
         if txid is not None:
             world.auditor.foreign.add(txid)
             world.count(fault.kind)

@@ -202,7 +202,7 @@ def _parameters(random: Random, length: int, lifetimes: list[int], runners: int)
         "rotation_patience": random.randint(1, 4),
         "rotate_owner": random.random() < 0.5,
         "rotate_posting": random.random() < 0.5,
-        "max_in_flight": random.randint(1, 5),
+        "max_in_flight": random.randint(2, 5),
         "max_merge": random.randint(1, 5),
         "max_attempts": random.randint(1, 3),
         "max_queue": random.choice([20, 1_000]),
