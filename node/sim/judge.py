@@ -1,14 +1,10 @@
 """What is checked of the nodes while they run: whether they drift, sign twice, or broadcast what Hive must refuse."""
 
-from typing import TYPE_CHECKING
-
 from node.devnet.errors import AUTHORITY_NAMES, HivedRefusalError
 from node.devnet.founding import GROUP
 from node.sim.machine import Applied, Machine
 from node.sim.outcome import Violation
-
-if TYPE_CHECKING:
-    from node.sim.world import World
+from node.sim.scene import Scene
 
 #: A node broadcasts so soon after it has asked for the authority: latency, and an answer that is late.
 ASKED_WITHIN_MS = 3_600
@@ -18,9 +14,9 @@ _BY_SIGNATURE = AUTHORITY_NAMES | {"tx_irrelevant_sig", "tx_duplicate_sig"}
 class Judge:
     """``failure`` is the first thing that must not be: the world looks there when the nodes have done their part."""
 
-    def __init__(self, world: "World") -> None:
+    def __init__(self, scene: Scene) -> None:
         self.failure: Violation | None = None
-        self._world = world
+        self._scene = scene
         self._signed: dict[tuple[bytes, int], list[bytes]] = {}  # (key, payload) -> transactions
         self._expirations: dict[bytes, int] = {}
         self._ahead: list[tuple[Machine, Applied]] = []
@@ -35,7 +31,7 @@ class Judge:
         """No key signs two transactions for one payload of which both can still be included."""
         assert machine.core is not None
         found = next((record for record in machine.core.records() if record.digest == digest), None)
-        if found is None or machine.account in self._world.plan.traitors:
+        if found is None or machine.account in self._scene.plan.traitors:
             return
         for payload in found.payloads:
             earlier = self._signed.setdefault((key, payload), [])
@@ -49,14 +45,14 @@ class Judge:
 
     def _is_dead(self, txid: bytes) -> bool:
         """Whether a transaction was not included, and no block to come can include it."""
-        world = self._world
-        return txid not in world.chain.included and world.auditor.irreversible_time() >= self._expirations[txid]
+        scene = self._scene
+        return txid not in scene.chain.included and scene.auditor.irreversible_time() >= self._expirations[txid]
 
     # -- applying
 
     def applied(self, machine: Machine, block: Applied) -> None:
         """Compare with the auditor, now or when it is there."""
-        if block.height > self._world.auditor.height:
+        if block.height > self._scene.auditor.height:
             self._ahead.append((machine, block))
         else:
             self._compare(machine, block)
@@ -69,12 +65,12 @@ class Judge:
 
     def _compare(self, machine: Machine, block: Applied) -> None:
         """Who applied the same blocks has the same trace and the same root."""
-        auditor = self._world.auditor
+        auditor = self._scene.auditor
         if block.life != machine.life:
             return
         if block.block_id != auditor.ids.get(block.height):
             if not machine.is_misled:
-                self._world.note(machine.name, "misled", height=block.height)
+                self._scene.note(machine.name, "misled", height=block.height)
             machine.is_misled = True
         else:
             machine.is_misled = False  # what it had of a dead fork is gone: lost with the newest writes
@@ -89,17 +85,17 @@ class Judge:
 
     def refused(self, machine: Machine, refusal: HivedRefusalError) -> None:
         """Hive refuses a group transaction for its authority only if that changed after the server was asked."""
-        world = self._world
+        scene = self._scene
         if "Duplicate transaction" in str(refusal):
             return
-        world.note(machine.name, "refused by Hive", error=str(refusal)[:120])
+        scene.note(machine.name, "refused by Hive", error=str(refusal)[:120])
         if refusal.name not in _BY_SIGNATURE:
             return
-        account, asked = world.network.authority_shown.get(machine.name, (None, 0))
-        now = world.chain.ledger.accounts[GROUP]
+        account, asked = scene.network.authority_shown.get(machine.name, (None, 0))
+        now = scene.chain.ledger.accounts[GROUP]
         moved = account is not None and (account.owner, account.active) != (now.owner, now.active)
-        in_time = world.clock.now - asked <= ASKED_WITHIN_MS or machine.was_paused_since(asked)
+        in_time = scene.clock.now - asked <= ASKED_WITHIN_MS or machine.was_paused_since(asked)
         if in_time and moved:
-            world.count("overtaken")
+            scene.count("overtaken")
         else:
             self.fail("refused_for_authority", f"{machine.name}: {refusal}")

@@ -1,13 +1,9 @@
 """What must happen once the faults are over (checked from the slot ``quiet`` on)."""
 
-from typing import TYPE_CHECKING
-
 from node.devnet.founding import RECEIVER
 from node.sim.outcome import demand
+from node.sim.scene import Scene
 from state.schema import AUTHORITY, DONE, KEY, QUEUE, Payload
-
-if TYPE_CHECKING:
-    from node.sim.world import World
 
 _HUGE = 1_000_000_000
 _ROUNDS_TO_AGREE = 3
@@ -16,35 +12,35 @@ _ROUNDS_TO_AGREE = 3
 class Liveness:
     """Agreement within three rounds, payloads within a lifetime and three rounds, everybody at the same root."""
 
-    def __init__(self, world: "World") -> None:
-        self._world = world
+    def __init__(self, scene: Scene) -> None:
+        self._scene = scene
         self._quiet_at: int | None = None  # the height at which the faults were over
 
     def begin(self) -> None:
         """The faults are over: what comes after the head of now counts."""
-        self._quiet_at = self._world.chain.head_number
+        self._quiet_at = self._scene.chain.head_number
 
     def at(self, height: int) -> None:
         """Check after a new irreversible block."""
-        world = self._world
+        scene = self._scene
         if self._quiet_at is None or height < self._quiet_at:
             return
-        params = world.genesis.params
+        params = scene.genesis.params
         if not self._honest_hold_the_threshold():
             return
         quiet_rounds = (height - self._quiet_at) // params.round_length
         if quiet_rounds >= _ROUNDS_TO_AGREE:
             demand(
-                height - world.auditor.last_agreed <= params.round_length * (_ROUNDS_TO_AGREE + 1),
+                height - scene.auditor.last_agreed <= params.round_length * (_ROUNDS_TO_AGREE + 1),
                 "no_agreement",
-                f"no round agreed since {world.auditor.last_agreed}, at {height}; quiet since {self._quiet_at}",
+                f"no round agreed since {scene.auditor.last_agreed}, at {height}; quiet since {self._quiet_at}",
             )
         self._check_payouts(height, self._quiet_at)
 
     def _check_payouts(self, height: int, quiet_at: int) -> None:
         """A lifetime and three rounds, and a lifetime more for each payout beside it that Hive refuses: that one may
         have taken it down, and may stand in its way."""
-        auditor, params = self._world.auditor, self._world.genesis.params
+        auditor, params = self._scene.auditor, self._scene.genesis.params
         lifetime = min(params.payload_lifetime, params.header_lifetime) // 3
         for (number,), payload in auditor.state.walk(QUEUE):
             if payload.kind == "payout" and can_be_accepted(payload):
@@ -61,9 +57,9 @@ class Liveness:
 
     def check_end(self) -> None:
         """Everybody is at the same root; nothing was given up that Hive could have taken."""
-        world = self._world
-        auditor = world.auditor
-        for machine in world.machines.values():
+        scene = self._scene
+        auditor = scene.auditor
+        for machine in scene.machines.values():
             if machine.is_gone:
                 continue
             demand(machine.is_up and machine.core is not None, "not_up", f"{machine.name} does not run at the end")
@@ -90,11 +86,11 @@ class Liveness:
             )
 
     def _honest_hold_the_threshold(self) -> bool:
-        world = self._world
-        state = world.auditor.state
+        scene = self._scene
+        state = scene.auditor.state
         owners = {bytes(key): owner.account for (key,), owner in state.walk(KEY)}  # type: ignore[arg-type]
         active = state.need(AUTHORITY, "active")
-        honest = {machine.account for machine in world.honest()}
+        honest = {machine.account for machine in scene.honest()}
         total = sum(weight for _, weight in (*active.keys, *active.accounts))
         held = sum(weight for key, weight in active.keys if owners.get(key) in honest)
         return held >= active.threshold and 2 * held > total

@@ -1,108 +1,104 @@
 """Faults of people and strangers: silent members, bad signatures, keys, seats, authorities, refused payouts."""
 
-from typing import TYPE_CHECKING
-
 from node.devnet.founding import GROUP, devnet_key, one_key
 from node.sim.machine import Machine
 from node.sim.outside import foolish
 from node.sim.plan import SLOT_MS, Fault
+from node.sim.scene import Scene
 from state.schema import AUTHORITY, KEY, MS, NODE, SIG
-
-if TYPE_CHECKING:
-    from node.sim.world import World
 
 
 class PeoplesFaults:
-    """``_begin_KIND``, ``_during_KIND`` and ``_end_KIND`` are called when a fault of that kind begins, at every slot
+    """``begin_KIND``, ``during_KIND`` and ``end_KIND`` are called when a fault of that kind begins, at every slot
     while it lasts, and when it ends."""
 
-    def __init__(self, world: "World") -> None:
-        self.world = world
-        self._active: list[Fault] = []
-        self._vests = world.chain.ledger.accounts[GROUP].balances[2]
+    def __init__(self, scene: Scene, active: list[Fault]) -> None:
+        self.scene = scene
+        self._active = active
+        self._vests = scene.chain.ledger.accounts[GROUP].balances[2]
         self._sent: set[tuple[str, str]] = set()
         self._owner_asked: set[Fault] = set()
         self._old_signatures: dict[str, bytes] = {}
 
     def _machine(self, fault: Fault) -> Machine:
-        return self.world.machines[fault.who]
+        return self.scene.machines[fault.who]
 
     # -- members
 
-    def _begin_leader_silent(self, fault: Fault) -> None:
-        self.world.leaders_silent = fault
+    def begin_leader_silent(self, fault: Fault) -> None:
+        self.scene.leaders_silent = fault
 
-    def _end_leader_silent(self, fault: Fault) -> None:
-        self.world.leaders_silent = next((f for f in self._active if f.kind == fault.kind), None)
+    def end_leader_silent(self, fault: Fault) -> None:
+        self.scene.leaders_silent = next((f for f in self._active if f.kind == fault.kind), None)
 
-    def _begin_all_but_threshold_silent(self, fault: Fault) -> None:
+    def begin_all_but_threshold_silent(self, fault: Fault) -> None:
         """Keep exactly as many members as the active authority asks for; of those who cheat, none."""
-        state = self.world.auditor.state
+        state = self.scene.auditor.state
         active = state.need(AUTHORITY, "active")
         weight, kept = 0, set()
         for key, key_weight in active.keys:
             owner = state.get(KEY, key)
-            if owner is not None and owner.account not in self.world.plan.traitors and weight < active.threshold:
+            if owner is not None and owner.account not in self.scene.plan.traitors and weight < active.threshold:
                 weight += key_weight
                 kept.add(owner.account)
         if weight >= active.threshold:
-            self.world.count("all_but_threshold_silent")
-            self.world.silent = {name for name, machine in self.world.machines.items() if machine.account not in kept}
+            self.scene.count("all_but_threshold_silent")
+            self.scene.silent = {name for name, machine in self.scene.machines.items() if machine.account not in kept}
 
-    def _end_all_but_threshold_silent(self, fault: Fault) -> None:
-        self.world.silent = set()
+    def end_all_but_threshold_silent(self, fault: Fault) -> None:
+        self.scene.silent = set()
 
     # -- signatures of others
 
-    def _during_forged_signature(self, fault: Fault) -> None:
+    def during_forged_signature(self, fault: Fault) -> None:
         for op, digest in self._records():
             lie = devnet_key("forger").sign(digest[::-1])
             self._once(fault, op, lie)
 
-    def _during_foreign_signature(self, fault: Fault) -> None:
+    def during_foreign_signature(self, fault: Fault) -> None:
         for op, digest in self._records():
             self._once(fault, op, devnet_key("foreign").sign(digest))
 
-    def _during_stale_signature(self, fault: Fault) -> None:
+    def during_stale_signature(self, fault: Fault) -> None:
         self._remember_signatures()
         living = {op for op, _ in self._records()}
         for op in [op for op in self._old_signatures if op not in living][-1:]:
             self._once(fault, op, self._old_signatures[op])
 
-    def _during_duplicate_signature(self, fault: Fault) -> None:
+    def during_duplicate_signature(self, fault: Fault) -> None:
         self._remember_signatures()
         for op, _ in self._records():
             if op in self._old_signatures:
                 self._once(fault, op, self._old_signatures[op])
 
     def _remember_signatures(self) -> None:
-        for (op, _), entry in self.world.auditor.state.walk(SIG):
+        for (op, _), entry in self.scene.auditor.state.walk(SIG):
             self._old_signatures[str(op)] = entry.sig
 
     def _records(self) -> list[tuple[str, bytes]]:
-        return [(str(op), record.digest) for (op,), record in self.world.auditor.state.walk(MS)]
+        return [(str(op), record.digest) for (op,), record in self.scene.auditor.state.walk(MS)]
 
     def _once(self, fault: Fault, op: str, sig: bytes) -> None:
-        if (fault.kind, op) not in self._sent and self.world.outside.submit_signature(op, sig) is not None:
+        if (fault.kind, op) not in self._sent and self.scene.outside.submit_signature(op, sig) is not None:
             self._sent.add((fault.kind, op))
-            self.world.count_once(fault)
+            self.scene.count_once(fault)
 
     # -- seats and authorities
 
-    def _begin_key_change(self, fault: Fault) -> None:
+    def begin_key_change(self, fault: Fault) -> None:
         """The operator puts a new key beside the old one, restarts, and registers it."""
         machine = self._machine(fault)
         fresh = devnet_key(f"{fault.who} signing {len(machine.keys)} {fault.n}")
-        self.world.hold(fresh)
+        self.scene.hold(fresh)
         machine.keys.append(fresh)
         machine.stop()
         machine.start()
-        if self.world.outside.register(machine.member, fresh) is not None:
-            self.world.count("key_change")
+        if self.scene.outside.register(machine.member, fresh) is not None:
+            self.scene.count("key_change")
 
-    def _begin_key_theft(self, fault: Fault) -> None:
+    def begin_key_theft(self, fault: Fault) -> None:
         """Another member's key, with that member's own proof; or through the own account's authority."""
-        outside, state = self.world.outside, self.world.auditor.state
+        outside, state = self.scene.outside, self.scene.auditor.state
         thief = self._machine(fault)
         victims = [str(name) for (name,), _ in state.walk(NODE) if name != fault.who] if state.height >= 0 else []
         if not victims:
@@ -115,93 +111,93 @@ class PeoplesFaults:
             outside.register(thief.member, thief.keys[-1], follow_active=True)
             done = outside.claim_by_account(thief.member, victim.signing_key)
         if done is not None:
-            self.world.count("key_theft")
+            self.scene.count("key_theft")
 
-    def _begin_seat_bought(self, fault: Fault) -> None:
+    def begin_seat_bought(self, fault: Fault) -> None:
         machine = self._machine(fault)
-        if self.world.outside.register(machine.member, machine.keys[-1]) is not None:
-            self.world.count("seat_bought")
+        if self.scene.outside.register(machine.member, machine.keys[-1]) is not None:
+            self.scene.count("seat_bought")
 
-    def _begin_seat_emptied(self, fault: Fault) -> None:
-        if self.world.outside.unregister(self._machine(fault).member) is not None:
-            self.world.count("seat_emptied")
+    def begin_seat_emptied(self, fault: Fault) -> None:
+        if self.scene.outside.unregister(self._machine(fault).member) is not None:
+            self.scene.count("seat_emptied")
 
-    def _end_seat_emptied(self, fault: Fault) -> None:
+    def end_seat_emptied(self, fault: Fault) -> None:
         machine = self._machine(fault)
-        self.world.outside.register(machine.member, machine.keys[-1])
+        self.scene.outside.register(machine.member, machine.keys[-1])
 
-    def _begin_account_update(self, fault: Fault) -> None:
+    def begin_account_update(self, fault: Fault) -> None:
         self._change_authority(fault)
 
-    def _begin_account_update2(self, fault: Fault) -> None:
+    def begin_account_update2(self, fault: Fault) -> None:
         self._change_authority(fault)
 
     def _change_authority(self, fault: Fault) -> None:
         """At the worst moment: if nothing is out now, wait until something is ready, or two rounds have passed."""
-        world = self.world
-        records = [record for _, record in world.auditor.state.walk(MS)]
-        length = world.genesis.params.round_length
-        waited = world.slot - fault.slot
+        scene = self.scene
+        records = [record for _, record in scene.auditor.state.walk(MS)]
+        length = scene.genesis.params.round_length
+        waited = scene.slot - fault.slot
         if not any(record.status == "ready" for record in records) and waited < 2 * length:
-            world.clock.after(SLOT_MS, lambda: self._change_authority(fault) if world.slot < world.plan.quiet else None)
+            scene.clock.after(SLOT_MS, lambda: self._change_authority(fault) if scene.slot < scene.plan.quiet else None)
             return
-        present = world.chain.ledger.accounts[GROUP].active
+        present = scene.chain.ledger.accounts[GROUP].active
         authority = foolish(fault.n % 5, present, self._honest_keys())
         owner_too = bool(fault.n & 64)
         second = fault.kind == "account_update2"
-        claims = next((str(op) for (op,), _ in world.auditor.state.walk(MS)), "") if fault.n & 128 else ""
-        txid = world.outside.change_authority(authority, owner_too=owner_too, second=second, claims=claims)
+        claims = next((str(op) for (op,), _ in scene.auditor.state.walk(MS)), "") if fault.n & 128 else ""
+        txid = scene.outside.change_authority(authority, owner_too=owner_too, second=second, claims=claims)
         if txid is not None:
-            world.auditor.foreign.add(txid)
-            world.count(fault.kind)
-            world.note("fault", "authority changed from outside", owner_too=owner_too, choice=fault.n % 5)
+            scene.auditor.foreign.add(txid)
+            scene.count(fault.kind)
+            scene.note("fault", "authority changed from outside", owner_too=owner_too, choice=fault.n % 5)
 
-    def _begin_recover_account(self, fault: Fault) -> None:
+    def begin_recover_account(self, fault: Fault) -> None:
         self._recover(fault)
 
     def _recover(self, fault: Fault) -> None:
         """First an owner to go back to, then the recovery account's request, then the recovery itself."""
-        world, outside = self.world, self.world.outside
-        account = world.chain.ledger.accounts[GROUP]
+        scene, outside = self.scene, self.scene.outside
+        account = scene.chain.ledger.accounts[GROUP]
         keys = self._honest_keys()
         owner = one_key(keys[fault.n % len(keys)])
-        if world.slot >= world.plan.quiet:
+        if scene.slot >= scene.plan.quiet:
             return
         if not account.owner_history:
             txid = outside.change_authority(one_key(keys[0]), owner_too=True, second=False)
             if txid is not None:
-                world.auditor.foreign.add(txid)
-        elif GROUP not in world.chain.ledger.recovery_requests:
-            outside.request_recovery(next(iter(world.members.values())), owner)
+                scene.auditor.foreign.add(txid)
+        elif GROUP not in scene.chain.ledger.recovery_requests:
+            outside.request_recovery(next(iter(scene.members.values())), owner)
         elif fault not in self._owner_asked:
-            asked, _ = world.chain.ledger.recovery_requests[GROUP]
+            asked, _ = scene.chain.ledger.recovery_requests[GROUP]
             txid = outside.recover(asked, outside.keyring[asked.key_auths[0][0]])
             if txid is not None:
                 self._owner_asked.add(fault)
-                world.auditor.foreign.add(txid)
-                world.count("recover_account")
+                scene.auditor.foreign.add(txid)
+                scene.count("recover_account")
             return
-        world.clock.after(2 * SLOT_MS, lambda: self._recover(fault))
+        scene.clock.after(2 * SLOT_MS, lambda: self._recover(fault))
 
     def _honest_keys(self) -> list[bytes]:
         """Present signing keys of members that never cheat, the founder's first."""
-        state = self.world.auditor.state
+        state = self.scene.auditor.state
         return [
             member.signing_key
             for (name,), member in state.walk(NODE)
-            if name not in self.world.plan.traitors and not member.leaving
+            if name not in self.scene.plan.traitors and not member.leaving
         ]
 
     # -- what Hive refuses
 
-    def _begin_no_credits(self, fault: Fault) -> None:
-        self.world.count("no_credits")
-        self._set_credits()
+    def begin_no_credits(self, fault: Fault) -> None:
+        self.scene.count("no_credits")
+        self.set_credits()
 
-    def _end_no_credits(self, fault: Fault) -> None:
-        self._set_credits()
+    def end_no_credits(self, fault: Fault) -> None:
+        self.set_credits()
 
-    def _set_credits(self) -> None:
+    def set_credits(self) -> None:
         """Also after a switch of forks, which may bring back what was before."""
         drained = any(fault.kind == "no_credits" for fault in self._active)
-        self.world.outside.set_credits(0 if drained else self._vests)
+        self.scene.outside.set_credits(0 if drained else self._vests)

@@ -6,130 +6,37 @@
 import shutil
 import tempfile
 import traceback
-from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 from node.devnet.chain import BLOCK_INTERVAL
 from node.devnet.errors import HivedRefusalError
-from node.devnet.founding import GROUP, found, genesis_document, member_keys, new_chain
-from node.sim.audit import Auditor
-from node.sim.clock import Clock
+from node.devnet.founding import GROUP
 from node.sim.faults import Injector
 from node.sim.judge import Judge
 from node.sim.lies import lie
 from node.sim.liveness import Liveness
 from node.sim.machine import Applied, Machine
-from node.sim.network import BlockReader, Network
 from node.sim.outcome import Outcome, Violation
-from node.sim.outside import Outsiders
-from node.sim.plan import SLOT_MS, Fault, Plan
+from node.sim.plan import SLOT_MS, Plan
+from node.sim.scene import Scene
 from processors.hive.transaction import Transaction, pack_transaction, transaction_id
 
 #: Events of nodes that say too little for a timeline.
 _QUIET_EVENTS = frozenset({"sent", "round", "start", "live", "api_error"})
-_TIMELINE_KEPT = 200_000
 
 
-class World:
-    """One run. ``timeline`` holds readable lines: when, at which head, who, what."""
+class World(Scene):
+    """A scene that runs: slot after slot, nodes and faults, then the checks."""
 
     def __init__(self, plan: Plan, scratch: Path | None) -> None:
-        self.plan = plan
-        self.clock = Clock()
-        self.counts: dict[str, int] = {}
-        self._counted: set[Fault] = set()
-        self.timeline: list[str] = []
-        self.members = {keys.account: keys for keys in map(member_keys, range(1, plan.members + 1))}
-        self._digest = sha256()
-        self._scratch = scratch
-        self._reader = BlockReader()
-        runners = list(self.members.values())[: plan.runners]
-        self.chain = new_chain(
-            list(self.members.values()), runners[0], rules=plan.parameters["hive_rules"], lag=plan.lag
-        )
-        length = plan.parameters["round_length"]
-        self.genesis = found(
-            genesis_document(
-                runners,
-                start_block=length,
-                parameters=plan.parameters,
-                collateral=plan.collateral,
-                payouts=list(plan.payouts),
-            )
-        )
-        for _ in range(length + plan.lag):
-            self.chain.produce()
-        self._born = self.chain.head_time
-        self.network = Network(self.chain, self.clock, plan.seed, self.count_once)
+        super().__init__(plan, scratch, self)
         self.network.submit = self._submit
-        self.network.group = GROUP
-        self.outside = Outsiders(self.chain, self.genesis)
-        self.auditor = Auditor(self.chain, self.genesis, self._reader)
-        for keys in self.members.values():
-            self.hold(keys.signing_key)
-        self.machines: dict[str, Machine] = {}
         for name in self.members:
             self.add_machine(name, name)
-        self.silent: set[str] = set()
-        self.leaders_silent: Fault | None = None
-        self.missing_until = 0  # slot before which no block is produced
         self.injector = Injector(self)
         self.liveness = Liveness(self)
-        self.node_blocks = 0
-        self.slot = 0
         self.judge = Judge(self)
-
-    # -- what the parts of the world use
-
-    def count(self, kind: str) -> None:
-        """A fault took effect."""
-        self.counts[kind] = self.counts.get(kind, 0) + 1
-
-    def count_once(self, fault: Fault) -> None:
-        """A fault that lasts took effect: it counts once, however often it strikes."""
-        if fault not in self._counted:
-            self._counted.add(fault)
-            self.count(fault.kind)
-
-    def note(self, who: str, what: str, /, **fields: Any) -> None:
-        """A line of the timeline."""
-        shown = " ".join(f"{key}={value}" for key, value in fields.items())
-        line = f"{self.clock.now / 1000:9.3f} {self.chain.head_number:5} {who:<12} {what} {shown}".rstrip()
-        self._digest.update(line.encode() + b"\n")
-        if len(self.timeline) < _TIMELINE_KEPT:
-            self.timeline.append(line)
-
-    def hold(self, key: Any) -> None:
-        """Somebody holds this signing key from now on."""
-        self.outside.keyring[key.public] = key
-        self.auditor.keys.add(key.public)
-
-    def folder(self, name: str) -> Path | None:
-        """Where a machine's LevelDB lies, in a seed on disk."""
-        return self._scratch / name if self._scratch is not None else None
-
-    def add_machine(self, name: str, account: str) -> Machine:
-        """A machine of a member, not started."""
-        machine = Machine(
-            name,
-            self.members[account],
-            self.genesis,
-            self.network,
-            self.clock,
-            self,
-            seed=self.plan.seed,
-            folder=self.folder(name),
-            poll_ms=self.plan.poll_ms,
-            second_opinion=self.plan.second_opinion,
-            reader=self._reader,
-        )
-        self.machines[name] = machine
-        return machine
-
-    def honest(self) -> list[Machine]:
-        """The machines of members that never cheat."""
-        return [m for m in self.machines.values() if m.account not in self.plan.traitors and not m.is_gone]
+        self.node_blocks = 0
 
     # -- the run
 
@@ -162,7 +69,7 @@ class World:
             nodes=self.plan.members,
             faults=dict(sorted(self.counts.items())),
             counts=self.auditor.counts,
-            digest=self._digest.hexdigest(),
+            digest=self.digest.hexdigest(),
             timeline=tuple(self.timeline),
         )
 
@@ -185,7 +92,7 @@ class World:
         self.judge.compare_those_ahead()
 
     def _produce(self) -> None:
-        block = self.chain.produce(self._born + self.slot * BLOCK_INTERVAL)
+        block = self.chain.produce(self.born + self.slot * BLOCK_INTERVAL)
         for entry in block.transactions:
             known = self.auditor.known.get(entry.txid)
             if known is not None:
@@ -203,7 +110,7 @@ class World:
 
     def applied(self, machine: Machine, block: Applied) -> None:
         self.node_blocks += 1
-        self._digest.update(f"{machine.name} {block.height} ".encode() + (block.trace or b"") + (block.root or b""))
+        self.digest.update(f"{machine.name} {block.height} ".encode() + (block.trace or b"") + (block.root or b""))
         self.judge.applied(machine, block)
 
     def signed(self, machine: Machine, key: bytes, digest: bytes) -> None:
