@@ -172,7 +172,7 @@ def careless(monkeypatch):
 
 def test_two_signatures_for_a_payload_are_found(rule, blind, careless):
     rule(once(build_again))
-    blind("two_alive")
+    blind("two_alive", "attempts")
     invariant, detail = told_by(tiny())
     assert invariant == "signed_twice"
     assert "is not dead" in detail
@@ -186,7 +186,7 @@ def test_no_careful_node_signs_twice_whatever_the_rules_do(rule, blind):
 
 def test_a_payload_that_is_executed_twice_is_found(rule, blind, careless, monkeypatch):
     rule(once(build_again))
-    blind("two_alive", "ends", "confirmed_late")
+    blind("two_alive", "attempts", "ends", "confirmed_late")
     monkeypatch.setattr(World, "signed", lambda *_: None)
     invariant, detail = told_by(tiny())
     assert invariant == "executed_twice"
