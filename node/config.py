@@ -91,9 +91,7 @@ def _wrong_values(document: dict[str, Any]) -> list[str]:
             wrong.append(f"api[{index}].url: {server['url']!r} is no http or https URL")
     operators = {str(server.get("operator")) for server in servers if isinstance(server, dict)}
     if servers and len(operators) < 2:
-        wrong.append(
-            "api: two servers of different operators: the first block and second attempts of payouts need both"
-        )
+        wrong.append("api: two servers of different operators: a second one must confirm what is signed")
     policy = document.get("policy", {})
     for kind in policy.get("allow", []):
         if kind not in _PAYLOAD_KINDS:

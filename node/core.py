@@ -31,7 +31,7 @@ from processors.genesis import Genesis
 from processors.hive.block import Block, reference_prefix
 from processors.hive.operations import active_custom_json
 from processors.hive.transaction import Transaction, unpack_transaction
-from state.schema import FEED, HEAD, MS, QUEUE, Record
+from state.schema import FEED, HEAD, MS, QUEUE, REFUSAL, Record
 from state.state import State
 
 #: How far behind the newest irreversible block a node may be and still act.
@@ -122,14 +122,25 @@ class NodeCore:
             found |= earlier - {record.txid}
         return found
 
-    def wants_to_sign(self) -> bool:
-        """Whether a group transaction lacks a signature that this node's signer could give."""
-        return any(missing_keys(self.state, self.me, str(op), record) for (op,), record in self.state.walk(MS))
+    def newest_to_sign(self) -> int:
+        """The height at which the newest record was built that this node could sign now; -1 if there is none."""
+        if self.halted_at is not None:
+            return -1
+        now, me = self.state.head.timestamp, self.me
+        built = [
+            record.built
+            for (op,), record in self.state.walk(MS)
+            if now < record.expiration
+            and self.state.get(REFUSAL, op, me.account) is None
+            and missing_keys(self.state, me, str(op), record)
+        ]
+        return max(built, default=-1)
 
-    def step(self, view: ChainView, denied: Callable[[bytes], bool], *, confirmed: bool = True) -> list[Outgoing]:
+    def step(self, view: ChainView, denied: Callable[[bytes], bool], *, confirmed: int | None = None) -> list[Outgoing]:
         """What to send now. Raises JournalError: then nothing was signed.
 
-        ``confirmed``: a second operator has the head of this state too, and calls it irreversible.
+        ``confirmed``: the height up to which a second operator has the blocks of this state, and calls them
+        irreversible; nothing that was built later is signed. None = nobody need confirm.
         """
         self._tidy_outbox()
         height = self.state.height
@@ -143,8 +154,9 @@ class NodeCore:
         for action in wanted(self.state, self.genesis.params, self.me, memory):
             is_broadcast = isinstance(action, BroadcastTransaction)
             kind, most = (broadcasts, MAX_BROADCASTS_A_BLOCK) if is_broadcast else (jsons, MAX_JSONS_A_BLOCK)
-            if isinstance(action, SignTransaction) and not confirmed:
-                self._tell(action.op, "hold", "unconfirmed", "no other operator calls this head irreversible yet")
+            if isinstance(action, SignTransaction) and confirmed is not None and confirmed < action.built:
+                words = f"no other operator calls block {action.built} irreversible yet, on which it was built"
+                self._tell(action.op, "hold", "unconfirmed", words)
                 continue
             found = self._carry_out(action, view, denied) if len(kind) < most else None
             if found is not None:
@@ -153,6 +165,7 @@ class NodeCore:
 
     def sent(self, outgoing: Outgoing) -> None:
         """A server took it."""
+        self._resting.pop(outgoing.content, None)
         self._outbox.add(outgoing.content, self.state.height)
 
     def refused(self, outgoing: Outgoing) -> None:

@@ -36,6 +36,8 @@ from state.store import LevelStore
 #: While catching up, so many blocks share one synced write.
 CATCH_UP_BATCH = 64
 _AUTHORITY_TRIES = 5
+#: So many blocks are remembered for a second operator to confirm: he may be that far behind.
+_RECENT = 128
 #: Seconds without a new irreversible block after which a node says so.
 STANDSTILL = 60
 
@@ -84,6 +86,10 @@ class Runtime:
         self._moved_at = clock()
         self._authority_tries = 0
         self._authority_checked = False
+        self._confirmed = -1  # the height up to which a second operator has our blocks
+        self._recent: dict[int, bytes] = {}  # height -> block id
+        if core.state.height >= 0:
+            self._remember(core.state.height, core.state.head.block_id)
 
     @property
     def _source(self) -> Api:
@@ -127,8 +133,9 @@ class Runtime:
         if not self._authority_checked and not await self._authorities_match(view):
             return
         await self._ask_about_past()
-        confirmed = not self.core.wants_to_sign() or await self._is_confirmed()
-        for outgoing in self.core.step(view, self._denied, confirmed=confirmed):
+        if self.core.newest_to_sign() > self._confirmed:
+            await self._confirm()
+        for outgoing in self.core.step(view, self._denied, confirmed=self._confirmed):
             await self._send(outgoing)
 
     async def _begin(self) -> None:
@@ -156,6 +163,7 @@ class Runtime:
             if block.timestamp <= state.head.timestamp:
                 raise FeedError(f"{self._source.url}: block {block.number} is not later than the one before it")
             self.core.apply(block, flush=live or block.number % CATCH_UP_BATCH == 0)
+            self._remember(block.number, block.id)
             self._log("block", {"height": block.number, "id": block.id.hex()})
             if block.number % self.core.genesis.params.round_length == 0:
                 self._log_round()
@@ -239,28 +247,37 @@ class Runtime:
             except ApiError as error:
                 self._log("api_error", {"error": str(error)})
 
-    async def _is_confirmed(self) -> bool:
-        """Whether a server of another operator than the feed's has our head, and calls it irreversible.
+    async def _confirm(self) -> None:
+        """Ask servers of other operators than the feed's up to where they have our blocks, and call them irreversible.
 
-        Our own feed may lie about what is irreversible: what is signed on a fork that dies is signed all the same.
+        Our own feed may lie about what is irreversible: what is signed on a fork that dies is signed all the same. A
+        server that is some blocks behind confirms as far as it is.
         """
-        head = self.core.state.head
         for api in self.apis:
             if api.operator == self._source.operator:
                 continue
             try:
-                if (await chain_view(api)).irreversible_number < head.height:
+                number = min((await chain_view(api)).irreversible_number, self.core.state.height)
+                own = self._recent.get(number)
+                if own is None or number <= self._confirmed:
                     continue
                 async for block in fetch_blocks(
-                    api, self.core.genesis.chain, head.height, head.height, None, self._read
+                    api, self.core.genesis.chain, number, number, None, self._read, quick=True
                 ):
-                    if block.id == head.block_id:
-                        return True
-                    found = {"height": head.height, "own": head.block_id.hex(), "theirs": block.id.hex()}
-                    self._log("servers_differ", {"server": api.url, **found})
+                    if block.id == own:
+                        self._confirmed = number
+                    else:
+                        found = {"height": number, "own": own.hex(), "theirs": block.id.hex()}
+                        self._log("servers_differ", {"server": api.url, **found})
             except (ApiError, FeedError) as error:
                 self._log("api_error", {"error": str(error)})
-        return False
+            if self._confirmed >= self.core.newest_to_sign():
+                return
+
+    def _remember(self, number: int, block_id: bytes) -> None:
+        """The newest blocks that were applied, for others to confirm."""
+        self._recent[number] = block_id
+        self._recent.pop(number - _RECENT, None)
 
     def _watch_for_standstill(self, moved: bool) -> None:
         """Say so, once a minute, while the server names no new irreversible block."""
@@ -294,7 +311,8 @@ class Runtime:
             self.core.sent(outgoing)
             self._log("sent", {"content": outgoing.content})
         elif refusal:
-            self.core.refused(outgoing)
+            if outgoing.roles:  # a report has no time to rest
+                self.core.refused(outgoing)
             self._log("refused", {"content": outgoing.content, "error": refusal})
 
     async def _still_ours(self, api: Api, outgoing: Outgoing) -> bool:

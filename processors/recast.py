@@ -37,14 +37,15 @@ def _expire(ctx: Context, op: str, record: Record) -> None:
         _mark_silent_runners(ctx, op, record)
     why = _refusal(ctx, op) if record.status == "refused" else ""
     drop_record(ctx, op, record)
+    alone = len(record.payloads) == 1  # none is given up for what another in it may have caused
     for number in record.payloads:
         payload = ctx.view.need(QUEUE, number)
         expiries = payload.expiries + 1
-        if why:
+        if why and alone:
             finish(ctx, number, Done("failed", record.txid, ctx.height, (), why))
         elif record.kind == "rotation":
             finish(ctx, number, Done("expired", record.txid, ctx.height, (), ""))
-        elif expiries >= ctx.params.max_attempts and len(record.payloads) == 1:  # never for another's fault
+        elif expiries >= ctx.params.max_attempts and alone:
             finish(ctx, number, Done("failed", record.txid, ctx.height, (), "expired"))
         else:
             ctx.view.put(QUEUE, replace(payload, expiries=expiries, out="", past=(*payload.past, record.txid)), number)

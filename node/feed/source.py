@@ -68,15 +68,24 @@ def read_proven(text: bytes, chain: Chain) -> Block:
 
 
 async def fetch_blocks(
-    api: Api, chain: Chain, first: int, last: int, previous: bytes | None, read: ReadBlock = read_proven
+    api: Api,
+    chain: Chain,
+    first: int,
+    last: int,
+    previous: bytes | None,
+    read: ReadBlock = read_proven,
+    quick: bool = False,
 ) -> AsyncIterator[Block]:
-    """Blocks ``first`` to ``last``, each linked to the one before and proven. Raises ApiError, FeedError."""
+    """Blocks ``first`` to ``last``, each linked to the one before and proven. Raises ApiError, FeedError.
+
+    ``quick``: a few blocks are asked for, within the server's usual time.
+    """
     number = first
     while number <= last:
         count = min(MAX_BATCH, last - number + 1)
         try:
             params = {"starting_block_num": number, "count": count}
-            raw = await api.raw("block_api.get_block_range", params, RANGE_TIMEOUT)
+            raw = await api.raw("block_api.get_block_range", params, None if quick else RANGE_TIMEOUT)
             blocks = _decode_range(raw).blocks
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise ApiError(f"{api.url}: not a range of blocks") from error

@@ -75,15 +75,15 @@ def judge(
     if opinion is not None and opinion.packed not in (None, packed):
         theirs = opinion.packed.hex() if opinion.packed else ""
         return Verdict("refuse", "second_opinion", f"beem makes {theirs} of what is {packed.hex()} here")
+    conflicts = journal.conflicts(record.payloads, record.txid, state.need(HEAD).timestamp)
+    if conflicts:
+        return Verdict("hold", "journal", f"signed before and not dead: {', '.join(e.txid for e in conflicts)}")
     earlier = {txid for payload in known for txid in payload.past}
     earlier |= {bytes.fromhex(entry.txid) for number in record.payloads for entry in journal.entries(number)}
     undenied = [txid.hex() for txid in sorted(earlier - {record.txid}) if not denied(txid)]
     if undenied:
         detail = f"two servers of different operators must deny that {', '.join(undenied)} was included"
         return Verdict("hold", "not_denied", detail)
-    conflicts = journal.conflicts(record.payloads, record.txid, state.need(HEAD).timestamp)
-    if conflicts:
-        return Verdict("hold", "journal", f"signed before and not dead: {', '.join(e.txid for e in conflicts)}")
     return Verdict("sign", "abstained", opinion.why) if opinion is not None and opinion.packed is None else SIGN
 
 

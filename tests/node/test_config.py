@@ -148,7 +148,7 @@ def test_without_a_server_it_cannot_run(load, apis):
 def test_one_operator_alone_is_not_enough(load):
     found = problems(load, LEAST.replace('"south"', '"north"'))
     assert found == [
-        "api: two servers of different operators: the first block and second attempts of payouts need both"
+        "api: two servers of different operators: a second one must confirm what is signed"
     ]
 
 

@@ -349,23 +349,44 @@ def test_a_servers_time_cannot_make_our_transactions_unacceptable(setting, time)
     assert now < item.tx.expiration <= now + 3_000 + 3 * 600 + 600
 
 
-# -- a second operator has our head
+# -- a second operator has our blocks
 
 
 def confirmed(setting):
-    return asyncio.run(setting.runtime._is_confirmed())
+    """The height up to which another operator has our blocks."""
+    asyncio.run(setting.runtime._confirm())
+    return setting.runtime._confirmed
 
 
-def test_the_head_counts_once_another_operator_has_it_and_calls_it_irreversible(setting):
+def says(setting, api, irreversible):
+    properties = api.methods.call("database_api.get_dynamic_global_properties", {})
+    answer = {**properties, "last_irreversible_block_num": irreversible}
+    api.answers["database_api.get_dynamic_global_properties"] = answer
+
+
+def test_blocks_count_once_another_operator_has_them_and_calls_them_irreversible(setting):
     setting.turn()
-    assert confirmed(setting)
-    properties = setting.south.methods.call("database_api.get_dynamic_global_properties", {})
-    answers = setting.south.answers
-    behind = {**properties, "last_irreversible_block_num": setting.core.state.height - 1}
-    answers["database_api.get_dynamic_global_properties"] = behind
-    assert not confirmed(setting), "it has the block, and may still lose it"
-    answers["database_api.get_dynamic_global_properties"] = {**behind, "last_irreversible_block_num": 29}
-    assert confirmed(setting)
+    assert setting.core.state.height == 29
+    assert confirmed(setting) == 29
+
+
+@pytest.mark.parametrize("behind", [1, 2, 9])
+def test_a_server_that_is_always_behind_confirms_as_far_as_it_is(setting, behind):
+    """Otherwise a feed that is a block ahead of everybody would stop all signing."""
+    setting.turn()
+    for _ in range(4):
+        setting.chain.produce()
+        setting.turn()
+        height = setting.core.state.height
+        says(setting, setting.south, height - behind)
+        assert confirmed(setting) == (height - behind if height - behind >= 20 else -1)
+
+
+def test_what_was_confirmed_stays_so(setting):
+    setting.turn()
+    assert confirmed(setting) == 29
+    says(setting, setting.south, 25)
+    assert confirmed(setting) == 29
 
 
 def test_another_block_there_is_told_and_is_no_confirmation(setting):
@@ -374,7 +395,7 @@ def test_another_block_there_is_told_and_is_no_confirmation(setting):
     for number in range(29):
         other.produce(other.head_time + 3 + (number == 28))
     setting.south.answers["block_api.get_block_range"] = {"blocks": [other.show_block(29, typed=True)]}
-    assert not confirmed(setting)
+    assert confirmed(setting) == -1
     (told,) = setting.told("servers_differ")
     assert told["height"] == 29 and told["own"] != told["theirs"]
 
@@ -382,32 +403,41 @@ def test_another_block_there_is_told_and_is_no_confirmation(setting):
 def test_the_feed_cannot_confirm_itself(setting):
     setting.turn()
     setting.runtime.apis = [setting.north, FakeApi("north", setting.chain)]
-    assert not confirmed(setting)
+    assert confirmed(setting) == -1
 
 
 def test_a_silent_operator_confirms_nothing_and_the_next_one_may(setting):
     setting.turn()
+    setting.core.newest_to_sign = lambda: 29
     setting.south.answers["database_api.get_dynamic_global_properties"] = ApiError("silence")
-    assert not confirmed(setting)
+    assert confirmed(setting) == -1
     setting.runtime.apis.append(FakeApi("west", setting.chain))
-    assert confirmed(setting)
+    assert confirmed(setting) == 29
 
 
-def test_unconfirmed_it_signs_nothing_and_says_so_once(setting, monkeypatch):
+def test_after_a_restart_the_head_can_be_confirmed(setting):
+    setting.turn()
+    again = Runtime(setting.core, [setting.north, setting.south], lambda *told: None)
+    asyncio.run(again._confirm())
+    assert again._confirmed == 29
+
+
+def test_what_was_built_later_than_is_confirmed_is_not_signed_and_it_says_so_once(setting, monkeypatch):
     setting.turn()
     signed = []
-    wish = SignTransaction("20:7:9", setting.core.me.keys[0], False, 20)
+    wish = SignTransaction("31:7:9", setting.core.me.keys[0], False, 31)
     monkeypatch.setattr("node.core.wanted", lambda *args: [wish])
-    setting.core.wants_to_sign = lambda: True
+    setting.core.newest_to_sign = lambda: 31
     setting.core._tidy_outbox = lambda: None
     setting.core._signature = lambda *args: signed.append(args)
-    setting.south.answers["block_api.get_block_range"] = ApiError("silence")
-    for _ in range(3):
+    says(setting, setting.south, 30)
+    for _ in range(4):
         setting.chain.produce()
         setting.turn()
+    assert setting.runtime._confirmed == 30
     assert not signed
     assert [told["why"] for told in setting.told("hold")] == ["unconfirmed"]
-    del setting.south.answers["block_api.get_block_range"]
+    says(setting, setting.south, 31)
     setting.chain.produce()
     setting.turn()
     assert len(signed) == 1

@@ -262,8 +262,8 @@ def test_a_fresh_payload_that_rides_alone_has_one_attempt_if_no_more_are_given()
     assert world.view.need(DONE, number).status == "failed"
 
 
-def test_what_was_refused_together_is_failed_together():
-    """Refused by the members themselves is no fault of another payload alone: the reason is for all."""
+def test_what_was_refused_together_goes_back_and_rides_alone():
+    """One payout that the members refuse takes no other with it; alone it is failed, with the reason."""
     world = World(max_attempts=5)
     for name in "abc":
         world.member(name)
@@ -273,7 +273,8 @@ def test_what_was_refused_together_is_failed_together():
     for name in "ab":
         sig_refuse(world.at(1_060), name, {"op": OP, "why": "no"})
     expire(world)
-    assert [world.view.need(DONE, number).why for number in numbers] == ["refused:no"] * 2
+    assert [world.view.get(DONE, number) for number in numbers] == [None, None]
+    assert [(world.view.need(QUEUE, n).expiries, world.view.need(QUEUE, n).out) for n in numbers] == [(1, "")] * 2
 
 
 def test_what_was_refused_fails_with_the_reason_of_the_first_by_account(world):
