@@ -222,7 +222,8 @@ def test_every_kind_of_fault_strikes_where_a_plan_has_it(kind, on_disk):
     if not kind.startswith(OF_SERVERS):
         del faults[1:]
     if kind == "no_rotation_signature":
-        faults.append(fault("key_change", 22, who="runner03"))  # something to rotate for
+        # something to rotate for, and so much time that everybody is asked to sign it
+        faults += [fault("key_change", 22, who="runner03"), fault("leader_silent", 22, 75, who="")]
     payouts = [PAID, *([NEVER_PAID[kind]] if kind in NEVER_PAID else [])]
     plan = tiny(*faults, runners=4, rounds=7, quiet_round=4, payouts=payouts, traitors=["runner02"], on_disk=on_disk)
     if how.target == "spare":
