@@ -147,9 +147,7 @@ def test_without_a_server_it_cannot_run(load, apis):
 
 def test_one_operator_alone_is_not_enough(load):
     found = problems(load, LEAST.replace('"south"', '"north"'))
-    assert found == [
-        "api: two servers of different operators: a second one must confirm what is signed"
-    ]
+    assert found == ["api: two servers of different operators: a second one must confirm what is signed"]
 
 
 @pytest.mark.parametrize("poll", ["0", "-1", "0.004", "61", "nan", "inf"])

@@ -222,10 +222,12 @@ def test_every_kind_of_fault_strikes_where_a_plan_has_it(kind, on_disk):
     if not kind.startswith(OF_SERVERS):
         del faults[1:]
     if kind == "no_rotation_signature":
-        # something to rotate for, and so much time that everybody is asked to sign it
-        faults += [fault("key_change", 22, who="runner03"), fault("leader_silent", 22, 75, who="")]
+        # something to rotate for, in round 5
+        faults = [fault(kind, 25, 110, who=who, n=7), fault("key_change", 22, who="runner03")]
     payouts = [PAID, *([NEVER_PAID[kind]] if kind in NEVER_PAID else [])]
-    plan = tiny(*faults, runners=4, rounds=7, quiet_round=4, payouts=payouts, traitors=["runner02"], on_disk=on_disk)
+    quiet = 6 if kind == "no_rotation_signature" else 4
+    more = {"payouts": payouts, "traitors": ["runner02"], "on_disk": on_disk}
+    plan = tiny(*faults, runners=4, rounds=quiet + 3, quiet_round=quiet, **more)
     if how.target == "spare":
         plan = replace(plan, spares=1, collateral={**plan.collateral, name_of(5): 9_000})
     outcome = run(plan)
