@@ -119,10 +119,6 @@ class Auditor:
         """Whether a payout is in flight."""
         return any(record.kind != "rotation" for _, record in self.state.walk(MS))
 
-    def rotations_out(self) -> set[str]:
-        """The ids of rotations that are out."""
-        return {str(op) for (op,), record in self.state.walk(MS) if record.kind == "rotation"}
-
     def led_by(self, account: str) -> set[bytes]:
         """The ids of the transactions whose transmission an account leads."""
         return {record.txid for _, record in self.state.walk(MS) if record.order[:1] == (account,)}

@@ -22,6 +22,7 @@ from node.sim.network import BlockReader, Network, Wire, server_name, servers
 from node.sim.plan import SLOT_MS, source_of
 from processors.genesis import Genesis
 from state.errors import StoreDamagedError
+from state.schema import MS
 from state.store import Store
 
 RESTART_MS = 5_000
@@ -120,6 +121,11 @@ class Machine:
     def source(self) -> int:
         """The server that it reads its blocks from."""
         return self._servers[0]
+
+    def rotations(self) -> set[str]:
+        """The ids of rotations that are out, as its node sees it: the auditor may not be there yet."""
+        walked = self.core.state.walk(MS) if self.core is not None else ()
+        return {str(op) for (op,), record in walked if record.kind == "rotation"}
 
     def was_paused_since(self, time: int) -> bool:
         """Whether the process stood still at some moment after ``time``."""

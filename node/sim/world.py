@@ -136,7 +136,7 @@ class World(Scene):
         if name in self.silent or (is_groups and self._leads(machine, tx)):
             return
         for fault in self.injector.lies_of(machine.account):
-            sent = lie(fault.kind, tx, machine.member, machine.keys, self.genesis, self.auditor.rotations_out())
+            sent = lie(fault.kind, tx, machine.member, machine.keys, self.genesis, machine.rotations())
             if sent is not None:
                 self.count_once(fault)
                 for each in sent:
