@@ -102,7 +102,11 @@ def wanted(state: State, params: Params, me: Me, memory: Memory) -> list[Action]
     if state.get(NODE, me.account) is None:
         return []
     height = state.height
-    actions: list[Action] = [*_report(state, params, me), *_signatures(state, me), *_broadcasts(state, params, me)]
+    actions: list[Action] = [
+        *_report(state, params, me),
+        *signatures_wanted(state, me),
+        *_broadcasts(state, params, me),
+    ]
     return [action for action in actions if _is_due(action, memory, height)]
 
 
@@ -165,7 +169,8 @@ def missing_keys(state: State, me: Me, op: str, record: Record) -> list[bytes]:
     return [key for key in sorted(needed & set(me.keys)) if state.get(SIG, op, key) is None]
 
 
-def _signatures(state: State, me: Me) -> list[SignTransaction]:
+def signatures_wanted(state: State, me: Me) -> list[SignTransaction]:
+    """Records that this node's signer could sign now, of the rotation first, then by age."""
     now = state.need(HEAD).timestamp
     found = []
     for (name,), record in state.walk(MS):

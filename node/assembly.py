@@ -27,14 +27,19 @@ class Holder(msgspec.Struct, frozen=True):
     policy: Policy
 
 
+def open_state(genesis: Genesis, store: Store) -> State:
+    """The state of a group in a store. Raises StateError."""
+    params = genesis.params
+    return State(store, genesis.hash, round_length=params.round_length, trace_keep=params.trace_keep)
+
+
 def open_core(genesis: Genesis, holder: Holder, store: Store, folder: Path, files: Files, log: Log) -> NodeCore:
     """The node over an open store; journal and outbox lie in ``folder``. The store is closed if this fails.
 
     Raises StateError, JournalError, OSError.
     """
-    params = genesis.params
     try:
-        state = State(store, genesis.hash, round_length=params.round_length, trace_keep=params.trace_keep)
+        state = open_state(genesis, store)
         journal = Journal(folder / "journal", genesis.hash, files)
         outbox = Outbox(folder / "outbox.json", files)
     except Exception:
@@ -45,6 +50,7 @@ def open_core(genesis: Genesis, holder: Holder, store: Store, folder: Path, file
     keys = [public_key_to_text(key, genesis.chain.address_prefix) for key in signer.public_keys]
     started = {"account": holder.account, "group": genesis.group, "genesis": genesis.hash.hex()}
     log("start", {**started, "height": state.height, "keys": keys})
-    if len(genesis.runners) < params.min_signers:
-        log("founder_only", {"runners": len(genesis.runners), "min_signers": params.min_signers})
+    least = genesis.params.min_signers
+    if len(genesis.runners) < least:
+        log("founder_only", {"runners": len(genesis.runners), "min_signers": least})
     return core

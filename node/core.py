@@ -20,7 +20,7 @@ from node.agent import (
     chosen_signatures,
     differs_from_agreed,
     first_difference,
-    missing_keys,
+    signatures_wanted,
     wanted,
 )
 from node.outbox import Outbox
@@ -31,7 +31,7 @@ from processors.genesis import Genesis
 from processors.hive.block import Block, reference_prefix
 from processors.hive.operations import active_custom_json
 from processors.hive.transaction import Transaction, unpack_transaction
-from state.schema import FEED, HEAD, MS, QUEUE, REFUSAL, Record
+from state.schema import FEED, HEAD, MS, QUEUE
 from state.state import State
 
 #: How far behind the newest irreversible block a node may be and still act.
@@ -106,35 +106,21 @@ class NodeCore:
             if self.halted_at is not None:
                 self._log("diverged", {"round": self.halted_at, "own_root": _hex(self.state.root(self.halted_at))})
 
-    def records(self) -> list[Record]:
-        """The group transactions that are out."""
-        return [record for _, record in self.state.walk(MS)]
-
     def questions(self) -> set[bytes]:
         """Ids of earlier transactions that two servers must deny before this node signs again."""
         found: set[bytes] = set()
         now = self.state.head.timestamp
         for _, record in self.state.walk(MS):
             payloads = [self.state.need(QUEUE, number) for number in record.payloads]
-            earlier = {txid for payload in payloads for txid in payload.past} | self._signer.signed_for(
-                record.payloads, now
-            )
-            found |= earlier - {record.txid}
+            past = {txid for payload in payloads for txid in payload.past}
+            found |= (past | self._signer.signed_for(record.payloads, now)) - {record.txid}
         return found
 
     def newest_to_sign(self) -> int:
         """The height at which the newest record was built that this node could sign now; -1 if there is none."""
         if self.halted_at is not None:
             return -1
-        now, me = self.state.head.timestamp, self.me
-        built = [
-            record.built
-            for (op,), record in self.state.walk(MS)
-            if now < record.expiration
-            and self.state.get(REFUSAL, op, me.account) is None
-            and missing_keys(self.state, me, str(op), record)
-        ]
-        return max(built, default=-1)
+        return max((action.built for action in signatures_wanted(self.state, self.me)), default=-1)
 
     def step(self, view: ChainView, denied: Callable[[bytes], bool], *, confirmed: int | None = None) -> list[Outgoing]:
         """What to send now. Raises JournalError: then nothing was signed.

@@ -5,6 +5,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -237,21 +238,12 @@ class _Ticker:
             self._progress.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-class _progress:
+@contextmanager
+def _progress(console: Console, seeds: range, before: int) -> Iterator[_Ticker]:
     """The bar while the block runs."""
-
-    def __init__(self, console: Console, seeds: range, before: int) -> None:
-        self._progress = Progress(
-            BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeRemainingColumn(), console=console
-        )
-        self._total, self._before = len(seeds), before
-
-    def __enter__(self) -> _Ticker:
-        self._progress.start()
-        return _Ticker(self._progress, self._total, self._before)
-
-    def __exit__(self, *error: object) -> None:
-        self._progress.stop()
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
+    with Progress(*columns, console=console) as progress:
+        yield _Ticker(progress, len(seeds), before)
 
 
 def _tell(console: Console, document: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ Each ``step`` produces a block, hands every node the irreversible ones it has no
 from collections.abc import Callable
 from pathlib import Path
 
+from node.assembly import open_state
 from node.core import ChainView, NodeCore, Outgoing
 from node.devnet.chain import DevnetChain, Produced
 from node.devnet.errors import HivedRefusalError
@@ -17,7 +18,6 @@ from node.signer.signer import Signer
 from processors.engine import begin
 from processors.genesis import Genesis
 from processors.hive.block import Block, read_block
-from state.state import State
 from state.store import MemoryStore, Store
 
 Event = tuple[int, str, str, dict[str, object]]
@@ -41,10 +41,7 @@ class VirtualGroup:
 
     def join(self, member: MemberKeys, store: Store | None = None, extra_keys: tuple = ()) -> NodeCore:  # type: ignore[type-arg]
         """Start a member's node; it begins at start_block and catches up at the next step."""
-        params = self.genesis.params
-        state = State(
-            store or MemoryStore(), self.genesis.hash, round_length=params.round_length, trace_keep=params.trace_keep
-        )
+        state = open_state(self.genesis, store or MemoryStore())
         journal = Journal(self._folder / f"{member.account}.journal", self.genesis.hash)
         signer = Signer([member.signing_key, *extra_keys], journal, self._policy, self.genesis)
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from node.assembly import open_state
 from node.devnet.chain import DevnetChain, Produced
 from processors.authority import strict
 from processors.context import transmission_order
@@ -11,7 +12,6 @@ from processors.engine import apply_block, begin
 from processors.genesis import Genesis
 from processors.hive.block import read_block
 from state.schema import AUTHORITY, DONE, KEY, MS, NODE, QUEUE, ROUND, RUNNER, SIG, Authority, Done, Record
-from state.state import State
 from state.store import MemoryStore
 
 
@@ -32,8 +32,7 @@ class Observer:
     def __init__(self, chain: DevnetChain, genesis: Genesis) -> None:
         self.chain = chain
         self.genesis = genesis
-        params = genesis.params
-        self.state = State(MemoryStore(), genesis.hash, round_length=params.round_length, trace_keep=params.trace_keep)
+        self.state = open_state(genesis, MemoryStore())
         self.ended: list[Ended] = []
         self.rounds_agreed = 0
         self.rounds_open = 0

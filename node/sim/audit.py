@@ -5,14 +5,15 @@ It knows the chain's truth and every key. It counts weights and payloads by its 
 
 import contextlib
 import json
+from collections.abc import Callable, Container
 from typing import Any
 
 import msgspec
 
+from node.assembly import open_state
 from node.devnet.chain import DevnetChain, Produced
 from node.devnet.founding import GROUP
 from node.sim.bounds import check_bounds
-from node.sim.network import BlockReader
 from node.sim.outcome import demand
 from processors.engine import apply_block, begin
 from processors.genesis import Genesis
@@ -35,7 +36,6 @@ from state.schema import (
     Payload,
     Record,
 )
-from state.state import State
 from state.store import MemoryStore
 
 
@@ -44,25 +44,22 @@ class Known(msgspec.Struct, frozen=True):
 
     op: str
     txid: bytes
-    digest: bytes
     payloads: tuple[int, ...]
     expiration: int
     kind: str
-    built: int
 
 
 class Auditor:
     """The reference replica and what it has seen."""
 
-    def __init__(self, chain: DevnetChain, genesis: Genesis, reader: BlockReader) -> None:
+    def __init__(self, chain: DevnetChain, genesis: Genesis, read: Callable[[int], Block]) -> None:
         self.chain = chain
         self.genesis = genesis
-        self.state = _new_state(genesis)
+        self.state = open_state(genesis, MemoryStore())
         self.ids: dict[int, bytes] = {}
         self.traces: dict[int, bytes | None] = {}
         self.roots: dict[int, bytes] = {}
         self.known: dict[bytes, Known] = {}  # by transaction id
-        self.by_digest: dict[bytes, Known] = {}
         self.payloads: dict[int, Payload] = {}  # every payload that was ever queued, as it was last seen
         self.last_seen: dict[int, int] = {}  # payload -> height
         self.executed: dict[int, bytes] = {}  # payload -> transaction
@@ -84,7 +81,7 @@ class Auditor:
             0,
         )
         self.last_agreed = 0
-        self._reader = reader
+        self._read = read
         self._times: dict[int, int] = {}
         self._supply = 0
         self._authority: dict[str, Authority] = {}
@@ -123,30 +120,32 @@ class Auditor:
         """The ids of the transactions whose transmission an account leads."""
         return {record.txid for _, record in self.state.walk(MS) if record.order[:1] == (account,)}
 
+    def weigh(self, accounts: Container[str]) -> tuple[int, int, int]:
+        """What the keys of these accounts weigh in active on chain, what all of it weighs, and its threshold."""
+        active = self._authority["active"]
+        owners = {bytes(key): owner.account for (key,), owner in self.state.walk(KEY)}  # type: ignore[arg-type]
+        held = sum(weight for key, weight in active.keys if owners.get(key) in accounts)
+        return held, sum(weight for _, weight in (*active.keys, *active.accounts)), active.threshold
+
     def replay(self) -> None:
         """From genesis again, in batches, the state closed and opened between: every root and the last trace."""
         store = MemoryStore()
-        state = _new_state(self.genesis, store)
+        state = open_state(self.genesis, store)
         for number in range(self.genesis.start_block, self.height + 1):
             if state.height < 0:
-                begin(state, self.genesis, self._block(number))
+                begin(state, self.genesis, self._read(number))
                 continue
-            apply_block(state, self.genesis, self._block(number), flush=number % 64 == 0)
+            apply_block(state, self.genesis, self._read(number), flush=number % 64 == 0)
             if number % 256 == 0:
-                state = _new_state(self.genesis, store)
+                state = open_state(self.genesis, store)
             if number in self.roots:
                 demand(state.root(number) == self.roots[number], "replay", f"another root at {number}")
         demand(state.trace(self.height) == self.traces[self.height], "replay", f"another trace at {self.height}")
 
     # -- a block
 
-    def _block(self, number: int) -> Block:
-        raw = msgspec.json.encode(self.chain.show_block(number, typed=True))
-        block: Block = self._reader(raw, self.genesis.chain)
-        return block
-
     def _apply(self, number: int) -> None:
-        block, state = self._block(number), self.state
+        block, state = self._read(number), self.state
         produced = self.chain.block(number)
         assert produced is not None
         self._times[number] = block.timestamp
@@ -243,12 +242,10 @@ class Auditor:
                             "two_alive",
                             f"payload {payload} is built into {op!s} while {other.op} can be included",
                         )
-            known = Known(
-                str(op), record.txid, record.digest, record.payloads, record.expiration, record.kind, record.built
-            )
+            known = Known(str(op), record.txid, record.payloads, record.expiration, record.kind)
             for payload in record.payloads:
                 self._carried[payload] = self._carried.get(payload, 0) + 1
-            self.known[record.txid] = self.by_digest[record.digest] = known
+            self.known[record.txid] = known
 
     def _check_ends(self, number: int) -> None:
         """What is called confirmed was included, everything else was not; attempts are counted."""
@@ -308,18 +305,8 @@ class Auditor:
         self.counts["agreed"] += 1
         self.last_agreed = number
         demand(found.root == self.roots.get(start), "false_agreement", f"round {start} agreed on a root that is not so")
-        active = self._authority["active"]
-        owners = {bytes(key): owner.account for (key,), owner in self.state.walk(KEY)}  # type: ignore[arg-type]
-        total = sum(weight for _, weight in (*active.keys, *active.accounts))
-        agreed = sum(weight for key, weight in active.keys if owners.get(key) in found.agreed)
-        if any(weight and key in owners for key, weight in active.keys):
-            demand(
-                agreed >= active.threshold and 2 * agreed > total,
-                "weak_agreement",
-                f"round {start} agreed with weight {agreed} of {total}, threshold {active.threshold}",
-            )
-
-
-def _new_state(genesis: Genesis, store: MemoryStore | None = None) -> State:
-    params = genesis.params
-    return State(store or MemoryStore(), genesis.hash, round_length=params.round_length, trace_keep=params.trace_keep)
+        agreed, total, threshold = self.weigh(found.agreed)
+        keys = self._authority["active"].keys
+        if any(weight and self.state.get(KEY, key) is not None for key, weight in keys):
+            words = f"round {start} agreed with weight {agreed} of {total}, threshold {threshold}"
+            demand(agreed >= threshold and 2 * agreed > total, "weak_agreement", words)

@@ -2,8 +2,6 @@
 
 from collections.abc import Callable
 
-import msgspec
-
 from node.devnet.chain import ForkPoint
 from node.sim.disk import AFTER, BEFORE, MIDDLE, Backup
 from node.sim.machine import Machine
@@ -30,9 +28,6 @@ class MachinesFaults:
         self._twins: dict[Fault, Machine] = {}
         self._holds: set[Fault] = set()
 
-    def _machine(self, fault: Fault) -> Machine:
-        return self.scene.machines[fault.who]
-
     def _counting(self, kind: str) -> Callable[[], None]:
         def count() -> None:
             self.scene.count(kind)
@@ -40,68 +35,58 @@ class MachinesFaults:
 
         return count
 
-    def begin_kill_before_write(self, fault: Fault) -> None:
-        self._doom(fault)
-
-    def begin_kill_mid_write(self, fault: Fault) -> None:
-        self._doom(fault)
-
-    def begin_kill_after_write(self, fault: Fault) -> None:
-        self._doom(fault)
-
-    def begin_kill_after_journal(self, fault: Fault) -> None:
-        self._doom(fault)
-
     def _doom(self, fault: Fault) -> None:
         place, moment = _KILLS[fault.kind]
         count = 1 if place else 1 + fault.n % 30
-        self._machine(fault).doom(place, moment, count, self._counting(fault.kind))
+        self.scene.struck(fault).doom(place, moment, count, self._counting(fault.kind))
+
+    begin_kill_before_write = begin_kill_mid_write = begin_kill_after_write = begin_kill_after_journal = _doom
 
     # -- processes and disks
 
     def begin_kill_before_broadcast(self, fault: Fault) -> None:
-        self._machine(fault).die_at_broadcast = ("before", self._counting(fault.kind))
+        self.scene.struck(fault).die_at_broadcast = ("before", self._counting(fault.kind))
 
     def begin_kill_after_broadcast(self, fault: Fault) -> None:
-        self._machine(fault).die_at_broadcast = ("after", self._counting(fault.kind))
+        self.scene.struck(fault).die_at_broadcast = ("after", self._counting(fault.kind))
 
     def begin_pause(self, fault: Fault) -> None:
         self.scene.count("pause")
-        self._machine(fault).paused_until = fault.until * SLOT_MS
+        self.scene.struck(fault).paused_until = fault.until * SLOT_MS
 
     def begin_down(self, fault: Fault) -> None:
         self.scene.count("down")
-        self._machine(fault).stop()
+        self.scene.struck(fault).stop()
 
     def during_down(self, fault: Fault) -> None:
-        self._machine(fault).stop()
+        self.scene.struck(fault).stop()
 
     def end_down(self, fault: Fault) -> None:
-        self._machine(fault).start()
+        self.scene.struck(fault).start()
 
     def begin_store_torn(self, fault: Fault) -> None:
-        machine = self._machine(fault)
+        machine = self.scene.struck(fault)
         if machine.tear(1 + fault.n % 12):
             self.scene.count("store_torn")
         machine.restart_in(SLOT_MS * (1 + fault.n % 9))
 
     def begin_store_lost(self, fault: Fault) -> None:
         self.scene.count("store_lost")
-        self._machine(fault).wipe()
-        self._machine(fault).restart_in(SLOT_MS * (1 + fault.n % 9))
+        self.scene.struck(fault).wipe()
+        self.scene.struck(fault).restart_in(SLOT_MS * (1 + fault.n % 9))
 
     def begin_backup_restored(self, fault: Fault) -> None:
         folder = self.scene.folder(f"backup-{fault.who}-{fault.slot}")
-        self._backups[fault] = self._machine(fault).disk.back_up(folder)
+        self._backups[fault] = self.scene.struck(fault).disk.back_up(folder)
 
     def end_backup_restored(self, fault: Fault) -> None:
         self.scene.count("backup_restored")
-        self._machine(fault).restore(self._backups.pop(fault))
-        self._machine(fault).start()
+        self.scene.struck(fault).restore(self._backups.pop(fault))
+        self.scene.struck(fault).start()
 
     def begin_twin(self, fault: Fault) -> None:
         self.scene.count("twin")
-        original = self._machine(fault)
+        original = self.scene.struck(fault)
         name = f"{fault.who}-twin{len(self._twins)}"
         twin = self.scene.add_machine(name, fault.who)
         twin.keys = list(original.keys)
@@ -115,40 +100,6 @@ class MachinesFaults:
 
     # -- the chain
 
-    def begin_stall(self, fault: Fault) -> None:
-        self.scene.count("stall")
-        self._hold(fault)
-
-    def end_stall(self, fault: Fault) -> None:
-        self._release(fault)
-
-    def begin_reorg(self, fault: Fault) -> None:
-        self._hold(fault)
-
-    def during_reorg(self, fault: Fault) -> None:
-        """A third of the time in common, a third on the fork that dies, then the other."""
-        third = (fault.until - fault.slot) // 3
-        now = self.scene.slot - fault.slot
-        if now == third:
-            self._forks[fault] = self.scene.chain.fork_point()
-        elif now == 2 * third and fault in self._forks:
-            self._switch(fault)
-
-    def end_reorg(self, fault: Fault) -> None:
-        self._release(fault)
-
-    def begin_read_ahead(self, fault: Fault) -> None:
-        self.scene.count("read_ahead")
-        self.scene.network.reads_ahead[fault.who] = self._machine(fault).source
-        self._hold(fault)
-
-    def during_read_ahead(self, fault: Fault) -> None:
-        self.during_reorg(fault)
-
-    def end_read_ahead(self, fault: Fault) -> None:
-        self.scene.network.reads_ahead.pop(fault.who, None)
-        self._release(fault)
-
     def _hold(self, fault: Fault) -> None:
         chain = self.scene.chain
         if not self._holds:
@@ -160,13 +111,40 @@ class MachinesFaults:
         if not self._holds:
             self.scene.chain.held_at = None
 
+    def begin_stall(self, fault: Fault) -> None:
+        self.scene.count("stall")
+        self._hold(fault)
+
+    begin_reorg = _hold
+    end_stall = end_reorg = _release
+
+    def during_reorg(self, fault: Fault) -> None:
+        """A third of the time in common, a third on the fork that dies, then the other."""
+        third = (fault.until - fault.slot) // 3
+        now = self.scene.slot - fault.slot
+        if now == third:
+            self._forks[fault] = self.scene.chain.fork_point()
+        elif now == 2 * third and fault in self._forks:
+            self._switch(fault)
+
+    during_read_ahead = during_reorg
+
+    def begin_read_ahead(self, fault: Fault) -> None:
+        self.scene.count("read_ahead")
+        self.scene.network.reads_ahead[fault.who] = self.scene.struck(fault).source
+        self._hold(fault)
+
+    def end_read_ahead(self, fault: Fault) -> None:
+        self.scene.network.reads_ahead.pop(fault.who, None)
+        self._release(fault)
+
     def _switch(self, fault: Fault) -> None:
         """Another fork wins; who read ahead stands on the dead one. A slot is missed, so that no block is equal."""
         chain, point = self.scene.chain, self._forks.pop(fault)
         if point.number > chain.head_number or point.number < chain.irreversible_number:
             return  # another switch went below it
         for number in range(point.number + 1, chain.head_number + 1):
-            self.scene.network.orphans[number] = msgspec.json.encode(chain.show_block(number, typed=True))
+            self.scene.network.orphans[number] = self.scene.network.block(number)
         self._forks = {f: p for f, p in self._forks.items() if p.number <= point.number}
         chain.switch_fork(point)
         self._people.set_credits()

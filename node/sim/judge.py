@@ -29,8 +29,7 @@ class Judge:
 
     def signed(self, machine: Machine, key: bytes, digest: bytes) -> None:
         """No key signs two transactions for one payload of which both can still be included."""
-        assert machine.core is not None
-        found = next((record for record in machine.core.records() if record.digest == digest), None)
+        found = next((record for record in machine.records().values() if record.digest == digest), None)
         if found is None or machine.account in self._scene.plan.traitors:
             return
         for payload in found.payloads:

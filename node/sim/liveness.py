@@ -3,7 +3,7 @@
 from node.devnet.founding import RECEIVER
 from node.sim.outcome import demand
 from node.sim.scene import Scene
-from state.schema import AUTHORITY, DONE, KEY, QUEUE, Payload
+from state.schema import DONE, QUEUE, Payload
 
 _HUGE = 1_000_000_000
 _ROUNDS_TO_AGREE = 3
@@ -71,29 +71,17 @@ class Liveness:
             if state.height in auditor.traces:
                 same = state.trace(state.height) == auditor.traces[state.height]
                 demand(same, "drift", f"{machine.name} has another trace at the end")
-        lost = [
-            int(number)
-            for (number,), done in auditor.state.walk(DONE)
-            if done.status == "failed" and self._quiet_at is not None and done.height > self._quiet_at
-        ]
-        for number in lost:
-            paid = auditor.payloads.get(number)
-            queued_in_quiet = paid is not None and paid.queued > (self._quiet_at or 0)
-            demand(
-                not (paid is not None and queued_in_quiet and can_be_accepted(paid)),
-                "given_up",
-                f"payload {number} failed although nothing stood in its way",
-            )
+        quiet_at = self._quiet_at
+        for (number,), done in auditor.state.walk(DONE):
+            paid = auditor.payloads.get(int(number))
+            if done.status == "failed" and paid is not None and quiet_at is not None and paid.queued > quiet_at:
+                words = f"payload {number!r} failed although nothing stood in its way"
+                demand(not can_be_accepted(paid), "given_up", words)
 
     def _honest_hold_the_threshold(self) -> bool:
         scene = self._scene
-        state = scene.auditor.state
-        owners = {bytes(key): owner.account for (key,), owner in state.walk(KEY)}  # type: ignore[arg-type]
-        active = state.need(AUTHORITY, "active")
-        honest = {machine.account for machine in scene.honest()}
-        total = sum(weight for _, weight in (*active.keys, *active.accounts))
-        held = sum(weight for key, weight in active.keys if owners.get(key) in honest)
-        return held >= active.threshold and 2 * held > total
+        held, total, threshold = scene.auditor.weigh({machine.account for machine in scene.honest()})
+        return held >= threshold and 2 * held > total
 
 
 def can_be_accepted(payload: Payload) -> bool:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
 
@@ -17,12 +17,12 @@ from node.runtime import Runtime
 from node.signer.keys import SecretKey
 from node.signer.policy import Policy
 from node.sim.clock import Clock, Task
-from node.sim.disk import AFTER, KNOWN_ENDS, Backup, Disk, Doom, Killed
+from node.sim.disk import KNOWN_ENDS, Backup, Disk, Doom, Killed
 from node.sim.network import BlockReader, Network, Wire, server_name, servers
 from node.sim.plan import SLOT_MS, source_of
 from processors.genesis import Genesis
 from state.errors import StoreDamagedError
-from state.schema import MS
+from state.schema import MS, Record
 from state.store import Store
 
 RESTART_MS = 5_000
@@ -115,17 +115,19 @@ class Machine:
         self._task: Task | None = None
         self._store: Store | None = None
         self._not_followed = 0
-        self._starts = 0
 
     @property
     def source(self) -> int:
         """The server that it reads its blocks from."""
         return self._servers[0]
 
+    def records(self) -> dict[str, Record]:
+        """The group transactions that are out, as its node sees them: the auditor may not be there yet."""
+        return {str(op): record for (op,), record in self.core.state.walk(MS)} if self.core is not None else {}
+
     def rotations(self) -> set[str]:
-        """The ids of rotations that are out, as its node sees it: the auditor may not be there yet."""
-        walked = self.core.state.walk(MS) if self.core is not None else ()
-        return {str(op) for (op,), record in walked if record.kind == "rotation"}
+        """The ids of those that are rotations."""
+        return {op for op, record in self.records().items() if record.kind == "rotation"}
 
     def was_paused_since(self, time: int) -> bool:
         """Whether the process stood still at some moment after ``time``."""
@@ -140,7 +142,6 @@ class Machine:
         """Begin the process, unless it runs or the machine is gone."""
         if self._task is not None or self.is_gone:
             return
-        self._starts += 1
         try:
             self.core = self._open()
         except (*KNOWN_ENDS, Killed) as error:
@@ -178,6 +179,10 @@ class Machine:
         """Stop, and lose what was written last; False if there was nothing."""
         self.stop()
         return self.disk.tear_store(batches)
+
+    def doom(self, place: str, when: str, count: int, then: Callable[[], None]) -> None:
+        """Let the process die at a write to come."""
+        self.disk.doom = Doom(place, when, count, then)
 
     def leave(self) -> None:
         """Stop for good."""
@@ -249,15 +254,3 @@ class Machine:
             self.die_at_broadcast = None
             then()
             raise Killed
-
-    def doom(self, place: str, when: str, count: int, then: Callable[[], None]) -> None:
-        """Let the process die at a write to come."""
-        self.disk.doom = Doom(place, when, count, then)
-
-    def doom_after_journal(self, then: Callable[[], None]) -> None:
-        """Let it die when the journal is synced and nothing is signed yet."""
-        self.doom("journal", AFTER, 1, then)
-
-    def stands(self) -> dict[str, Any]:
-        """Where it is, for the timeline."""
-        return {"height": self.core.state.height if self.core is not None else None, "up": self.is_up}

@@ -15,9 +15,10 @@ from node.devnet.errors import HivedRefusalError
 from node.devnet.rpc import Methods, RpcError
 from node.errors import ApiError
 from node.feed.rpc import MAX_ANSWER
+from node.feed.source import read_proven
 from node.sim.clock import Clock, Sleep
 from node.sim.plan import SERVERS, Fault
-from processors.hive.block import block_id, merkle_root, read_block, show_header
+from processors.hive.block import block_id, merkle_root, show_header
 from processors.hive.times import time_from_text, time_to_text
 from processors.hive.transaction import Transaction, parse_transaction
 
@@ -58,6 +59,15 @@ class Network:
         """A machine's own clock, in seconds."""
         skew = next((fault.n for fault in self.windows if fault.kind == "clock_skew" and fault.who == machine), 0)
         return self.clock.now / 1000 + skew
+
+    def block(self, number: int) -> bytes:
+        """A block as servers give it: encoded once, however many ask."""
+        block = self.chain.block(number)
+        assert block is not None
+        found = self._blocks.get(block.id)
+        if found is None:
+            found = self._blocks[block.id] = msgspec.json.encode(self.chain.show_block(number, typed=True))
+        return found
 
     # -- answers
 
@@ -106,7 +116,7 @@ class Network:
     def _range(self, machine: str, params: Any, broken: dict[str, Fault]) -> bytes:
         first = params["starting_block_num"]
         last = min(first + params["count"] - 1, self.chain.head_number)
-        blocks = [self._block(number) for number in range(first, last + 1)]
+        blocks = [self.block(number) for number in range(first, last + 1)]
         if blocks and "gap" in broken:
             self.count(broken["gap"])
             del blocks[broken["gap"].n % len(blocks)]
@@ -126,14 +136,6 @@ class Network:
         return b"{}"
 
     # -- blocks, true and false
-
-    def _block(self, number: int) -> bytes:
-        block = self.chain.block(number)
-        assert block is not None
-        found = self._blocks.get(block.id)
-        if found is None:
-            found = self._blocks[block.id] = msgspec.json.encode(self.chain.show_block(number, typed=True))
-        return found
 
     def _of_another_fork(self, number: int, fault: Fault) -> bytes:
         """A block that links and proves, and is on nobody's chain: the one of the dead fork, or one with another time
@@ -233,9 +235,7 @@ class BlockReader:
         name = sha256(text).digest()
         found = self._known.get(name)
         if found is None:
-            found = read_block(text, chain)
-            found.prove()
-            self._known[name] = found
+            found = self._known[name] = read_proven(text, chain)
         return found
 
 

@@ -1,7 +1,6 @@
 """Faults of people and strangers: silent members, bad signatures, keys, seats, authorities, refused payouts."""
 
 from node.devnet.founding import GROUP, devnet_key, one_key
-from node.sim.machine import Machine
 from node.sim.outside import foolish
 from node.sim.plan import SLOT_MS, Fault
 from node.sim.scene import Scene
@@ -19,9 +18,6 @@ class PeoplesFaults:
         self._sent: set[tuple[str, str]] = set()
         self._owner_asked: set[Fault] = set()
         self._old_signatures: dict[str, bytes] = {}
-
-    def _machine(self, fault: Fault) -> Machine:
-        return self.scene.machines[fault.who]
 
     # -- members
 
@@ -87,7 +83,7 @@ class PeoplesFaults:
 
     def begin_key_change(self, fault: Fault) -> None:
         """The operator puts a new key beside the old one, restarts, and registers it."""
-        machine = self._machine(fault)
+        machine = self.scene.struck(fault)
         fresh = devnet_key(f"{fault.who} signing {len(machine.keys)} {fault.n}")
         self.scene.hold(fresh)
         machine.keys.append(fresh)
@@ -99,7 +95,7 @@ class PeoplesFaults:
     def begin_key_theft(self, fault: Fault) -> None:
         """Another member's key, with that member's own proof; or through the own account's authority."""
         outside, state = self.scene.outside, self.scene.auditor.state
-        thief = self._machine(fault)
+        thief = self.scene.struck(fault)
         victims = [str(name) for (name,), _ in state.walk(NODE) if name != fault.who] if state.height >= 0 else []
         if not victims:
             return
@@ -114,23 +110,17 @@ class PeoplesFaults:
             self.scene.count("key_theft")
 
     def begin_seat_bought(self, fault: Fault) -> None:
-        machine = self._machine(fault)
+        machine = self.scene.struck(fault)
         if self.scene.outside.register(machine.member, machine.keys[-1]) is not None:
             self.scene.count("seat_bought")
 
     def begin_seat_emptied(self, fault: Fault) -> None:
-        if self.scene.outside.unregister(self._machine(fault).member) is not None:
+        if self.scene.outside.unregister(self.scene.struck(fault).member) is not None:
             self.scene.count("seat_emptied")
 
     def end_seat_emptied(self, fault: Fault) -> None:
-        machine = self._machine(fault)
+        machine = self.scene.struck(fault)
         self.scene.outside.register(machine.member, machine.keys[-1])
-
-    def begin_account_update(self, fault: Fault) -> None:
-        self._change_authority(fault)
-
-    def begin_account_update2(self, fault: Fault) -> None:
-        self._change_authority(fault)
 
     def _change_authority(self, fault: Fault) -> None:
         """At the worst moment: if nothing is out now, wait until something is ready, or two rounds have passed."""
@@ -152,8 +142,7 @@ class PeoplesFaults:
             scene.count(fault.kind)
             scene.note("fault", "authority changed from outside", owner_too=owner_too, choice=fault.n % 5)
 
-    def begin_recover_account(self, fault: Fault) -> None:
-        self._recover(fault)
+    begin_account_update = begin_account_update2 = _change_authority
 
     def _recover(self, fault: Fault) -> None:
         """First an owner to go back to, then the recovery account's request, then the recovery itself."""
@@ -178,6 +167,8 @@ class PeoplesFaults:
                 scene.count("recover_account")
             return
         scene.clock.after(2 * SLOT_MS, lambda: self._recover(fault))
+
+    begin_recover_account = _recover
 
     def _honest_keys(self) -> list[bytes]:
         """Present signing keys of members that never cheat, the founder's first."""

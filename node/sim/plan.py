@@ -62,14 +62,14 @@ KINDS: dict[str, Kind] = {
     "other_fork": Kind("a server gives a block of another fork", rounds=(0, 1), weight=2),
     "tx_left_out": Kind("a server leaves a transaction out of a block", rounds=(0, 1), weight=3),
     "tx_changed": Kind("a server changes a transaction of a block", rounds=(0, 1), weight=3),
-    "truncated_json": Kind("a server's answers are cut short", rounds=(0, 1), weight=1),
-    "huge_json": Kind("a server's answers never end", rounds=(0, 1), weight=1),
+    "truncated_json": Kind("a server's answers are cut short", rounds=(0, 1)),
+    "huge_json": Kind("a server's answers never end", rounds=(0, 1)),
     "broadcast_unheard": Kind("a broadcast fails, but was included", rounds=(1, 4), weight=3),
     "broadcast_dropped": Kind("a broadcast is accepted and dropped", rounds=(1, 4), weight=3),
     "clock_skew": Kind("a server's and a machine's clock are wrong", rounds=(1, 6), weight=2),
     # the chain
     "stall": Kind("irreversibility stands still, then jumps", "group", (5, 15), 1, weight=2),
-    "reorg": Kind("irreversibility stands still, and the chain changes to another fork", "group", (3, 10), 1, weight=1),
+    "reorg": Kind("irreversibility stands still, and the chain changes to another fork", "group", (3, 10), 1),
     "read_ahead": Kind(
         "a node reads ahead of irreversibility, onto a fork that dies", rounds=(3, 10), most=1, weight=2
     ),

@@ -15,6 +15,7 @@ from node.sim.machine import Machine, Watcher
 from node.sim.network import BlockReader, Network
 from node.sim.outside import Outsiders
 from node.sim.plan import Fault, Plan
+from processors.hive.block import Block
 
 _TIMELINE_KEPT = 200_000
 
@@ -53,7 +54,7 @@ class Scene:
         self.network = Network(self.chain, self.clock, plan.seed, self.count_once)
         self.network.group = GROUP
         self.outside = Outsiders(self.chain, self.genesis)
-        self.auditor = Auditor(self.chain, self.genesis, self._reader)
+        self.auditor = Auditor(self.chain, self.genesis, self._read)
         for keys in self.members.values():
             self.hold(keys.signing_key)
         self.machines: dict[str, Machine] = {}
@@ -61,6 +62,11 @@ class Scene:
         self.leaders_silent: Fault | None = None
         self.missing_until = 0  # slot before which no block is produced
         self.slot = 0
+
+    def _read(self, number: int) -> Block:
+        """A block of the chain as it is now, proven."""
+        block: Block = self._reader(self.network.block(number), self.genesis.chain)
+        return block
 
     def count(self, kind: str) -> None:
         """A fault took effect."""
@@ -106,6 +112,10 @@ class Scene:
         )
         self.machines[name] = machine
         return machine
+
+    def struck(self, fault: Fault) -> Machine:
+        """The machine of the member that a fault strikes."""
+        return self.machines[fault.who]
 
     def honest(self) -> list[Machine]:
         """The machines of members that never cheat."""

@@ -143,13 +143,13 @@ class World(Scene):
                     self.chain.submit(each)
                 return
         try:
-            self.chain.submit(tx)
+            txid = self.chain.submit(tx)
         except HivedRefusalError as refusal:
             if is_groups and machine.account not in self.plan.traitors:
                 self.judge.refused(machine, refusal)
             raise
         if is_groups:
-            self.note(name, "broadcast", txid=transaction_id(pack_transaction(tx, self.chain.chain)).hex()[:16])
+            self.note(name, "broadcast", txid=txid.hex()[:16])
 
     def _leads(self, machine: Machine, tx: Transaction) -> bool:
         txid = transaction_id(pack_transaction(tx, self.chain.chain))

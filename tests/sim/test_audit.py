@@ -451,16 +451,15 @@ def test_a_state_that_depends_on_more_than_the_blocks_is_found(rule, monkeypatch
 
 def test_a_state_that_is_not_the_same_after_a_restart_is_found(monkeypatch):
     """What was read from the store is not what was in memory: seen where the replay opens its state anew."""
-    genuine = audit._new_state
+    genuine = audit.open_state
 
-    def forgetful(genesis, store=None):
-        if store is not None:
-            for key, value in list(store.iterate(b"")):
-                if b"runner01" in key:
-                    store.write([(key, value[:-1] + b"\x01")], sync=True)
+    def forgetful(genesis, store):
+        for key, value in list(store.iterate(b"")):
+            if b"runner01" in key:
+                store.write([(key, value[:-1] + b"\x01")], sync=True)
         return genuine(genesis, store)
 
-    monkeypatch.setattr(audit, "_new_state", forgetful)
+    monkeypatch.setattr(audit, "open_state", forgetful)
     invariant, _ = told_by(tiny(rounds=13))  # 256 blocks and more
     assert invariant in ("replay", "broken")
 

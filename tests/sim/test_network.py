@@ -323,7 +323,7 @@ def test_a_block_of_the_fork_that_died_is_given_if_there_was_one(hive):
     point = hive.chain.fork_point()
     hive.chain.produce()
     (orphan,) = [hive.chain.block(9)]
-    read = Network(hive.chain, hive.clock, 1, print)._block(9)
+    read = Network(hive.chain, hive.clock, 1, print).block(9)
     hive.chain.switch_fork(point)
     hive.chain.produce(hive.chain.head_time + 6)
     hive.network.orphans[9] = read
@@ -452,7 +452,7 @@ def test_a_paused_machine_hears_nothing_before_the_end_of_its_pause(hive):
 
 def test_blocks_are_read_once_and_proven_each(hive):
     reader = BlockReader()
-    raw = hive.network._block(3)
+    raw = hive.network.block(3)
     assert reader(raw, CHAIN) is reader(bytes(raw), CHAIN)
     broken = hive.network._tampered(fault("tx_changed"), raw)
     for _ in range(2):
