@@ -8,6 +8,7 @@ import msgspec
 from node.core import Log, NodeCore
 from node.files import Files
 from node.outbox import Outbox
+from node.signer.approvals import Approvals
 from node.signer.journal import Journal
 from node.signer.keys import SecretKey
 from node.signer.policy import Policy
@@ -45,7 +46,8 @@ def open_core(genesis: Genesis, holder: Holder, store: Store, folder: Path, file
     except Exception:
         store.close()
         raise
-    signer = Signer(holder.signing_keys, journal, holder.policy, genesis)
+    approvals = Approvals(folder / "approvals", files)
+    signer = Signer(holder.signing_keys, journal, holder.policy, genesis, approvals)
     core = NodeCore(genesis, state, holder.account, holder.account_key, signer, outbox, version("waggle"), log)
     keys = [public_key_to_text(key, genesis.chain.address_prefix) for key in signer.public_keys]
     started = {"account": holder.account, "group": genesis.group, "genesis": genesis.hash.hex()}

@@ -7,17 +7,8 @@ from typing import Any
 import msgspec
 
 from node.errors import ConfigError
+from node.options import problems, value_of
 from node.signer.policy import Policy
-from processors.hive.names import is_account_name
-
-_SECTIONS: dict[str, dict[str, type | tuple[type, ...]]] = {
-    "node": {"account": str, "genesis": str, "data": str, "poll_seconds": (int, float)},
-    "keys": {"account": str, "signing": str},
-    "policy": {"second_opinion": bool, "allow": list, "max_hive": int, "max_hbd": int},
-    "log": {"format": str, "level": str},
-}
-_NEEDED = {"node": ("account", "genesis", "data"), "keys": ("account", "signing")}
-_PAYLOAD_KINDS = ("rotation", "standing", "payout")
 
 
 class ApiConfig(msgspec.Struct, frozen=True):
@@ -27,19 +18,62 @@ class ApiConfig(msgspec.Struct, frozen=True):
     operator: str
 
 
+class SignerConfig(msgspec.Struct, frozen=True):
+    """Where a remote signer listens (``url`` empty: the node signs itself), and the files of mutual TLS."""
+
+    url: str = ""
+    certificate: Path | None = None
+    key: Path | None = None
+    authority: Path | None = None
+
+
+class FeedConfig(msgspec.Struct, frozen=True):
+    """How blocks are fetched: ``buffer_mb`` bounds what is fetched ahead; ``archive`` None keeps none."""
+
+    witness: bool = False
+    archive: Path | None = None
+    buffer_mb: int = 64
+    prove_ahead: bool = True
+
+
+class HttpConfig(msgspec.Struct, frozen=True):
+    """The node's own HTTP: ``listen`` is HOST:PORT, empty for none; ``allow`` networks from which it may be asked."""
+
+    listen: str = ""
+    tokens_file: Path | None = None
+    allow: tuple[str, ...] = ()
+    certificate: Path | None = None
+    key: Path | None = None
+
+
+class SnapshotConfig(msgspec.Struct, frozen=True):
+    """A snapshot every so many rounds (0 = never), so many kept."""
+
+    every: int = 12
+    keep: int = 3
+
+
 class Config(msgspec.Struct, frozen=True):
     """A checked configuration; paths are absolute or relative to the file."""
 
+    path: Path
     account: str
     genesis: Path
     data: Path
-    poll_seconds: float
     account_key: Path
-    signing_keys: Path
+    signing_keys: tuple[Path, ...]
     apis: tuple[ApiConfig, ...]
     policy: Policy
-    log_format: str
-    log_level: str
+    password: str = "prompt"
+    poll_seconds: float = 1.0
+    start_tries: int = 10
+    signer: SignerConfig = SignerConfig()
+    feed: FeedConfig = FeedConfig()
+    http: HttpConfig = HttpConfig()
+    snapshots: SnapshotConfig = SnapshotConfig()
+    peers: tuple[str, ...] = ()
+    log_format: str = "console"
+    log_level: str = "info"
 
 
 def load_config(path: Path) -> Config:
@@ -47,78 +81,69 @@ def load_config(path: Path) -> Config:
     try:
         document = tomllib.loads(path.read_text())
     except FileNotFoundError:
-        raise ConfigError(f"{path} does not exist: copy config.example.toml and edit it") from None
+        raise ConfigError(f"{path} does not exist: run `waggle init`, or copy config.example.toml") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"{path}: {error}") from error
-    wrong = _problems(document)
+    wrong = problems(document)
     if wrong:
         raise ConfigError(f"{path}:\n" + "\n".join(f"  {line}" for line in wrong))
-    return _build(document, path.parent)
+    return _build(document, path)
 
 
-def _problems(document: dict[str, Any]) -> list[str]:
-    wrong = [f"{name}: no such section" for name in sorted(document.keys() - _SECTIONS.keys() - {"api"})]
-    for section, keys in _SECTIONS.items():
-        found = document.get(section, {})
-        if not isinstance(found, dict):
-            wrong.append(f"{section}: must be written [{section}]")
-            continue
-        wrong += [f"{section}.{key}: missing" for key in _NEEDED.get(section, ()) if key not in found]
-        for key, value in found.items():
-            if key not in keys:
-                wrong.append(f"{section}.{key}: no such key; known are {', '.join(keys)}")
-            elif isinstance(value, bool) != (keys[key] is bool) or not isinstance(value, keys[key]):
-                wrong.append(f"{section}.{key}: {value!r} has the wrong type")
-    if not wrong or all("no such" in line for line in wrong):
-        wrong += _wrong_values(document)
-    return wrong
+def _build(document: dict[str, Any], path: Path) -> Config:
+    base = path.parent
 
+    def get(section: str, key: str) -> Any:
+        return value_of(document, section, key)
 
-def _wrong_values(document: dict[str, Any]) -> list[str]:
-    wrong = []
-    if not is_account_name(document["node"]["account"]):
-        wrong.append(f"node.account: {document['node']['account']!r} is no Hive account name")
-    if not 0.005 <= document["node"].get("poll_seconds", 1) <= 60:
-        wrong.append("node.poll_seconds: between 0.005 and 60")
-    servers = document.get("api", [])
-    if not isinstance(servers, list) or not servers:
-        wrong.append("api: at least one [[api]] with url and operator")
-        servers = []
-    for index, server in enumerate(servers):
-        if not isinstance(server, dict) or server.keys() != {"url", "operator"}:
-            wrong.append(f"api[{index}]: exactly url and operator")
-        elif not str(server["url"]).startswith(("http://", "https://")):
-            wrong.append(f"api[{index}].url: {server['url']!r} is no http or https URL")
-    operators = {str(server.get("operator")) for server in servers if isinstance(server, dict)}
-    if servers and len(operators) < 2:
-        wrong.append("api: two servers of different operators: a second one must confirm what is signed")
-    policy = document.get("policy", {})
-    for kind in policy.get("allow", []):
-        if kind not in _PAYLOAD_KINDS:
-            wrong.append(f"policy.allow: {kind!r} is none of {', '.join(_PAYLOAD_KINDS)}")
-    for key, choices in (("format", ("console", "json")), ("level", ("debug", "info", "warning"))):
-        value = document.get("log", {}).get(key, choices[0 if key == "format" else 1])
-        if value not in choices:
-            wrong.append(f"log.{key}: {value!r} is none of {', '.join(choices)}")
-    return wrong
+    def file(section: str, key: str) -> Path | None:
+        name = get(section, key)
+        return base / name if name else None
 
-
-def _build(document: dict[str, Any], base: Path) -> Config:
-    node, keys, policy = document["node"], document["keys"], document.get("policy", {})
+    signing = get("keys", "signing")
     return Config(
-        account=node["account"],
-        genesis=base / node["genesis"],
-        data=base / node["data"],
-        poll_seconds=float(node.get("poll_seconds", 1)),
-        account_key=base / keys["account"],
-        signing_keys=base / keys["signing"],
-        apis=tuple(ApiConfig(server["url"], str(server["operator"])) for server in document["api"]),
-        policy=Policy(
-            second_opinion=policy.get("second_opinion", True),
-            allow=tuple(policy.get("allow", Policy().allow)),
-            max_hive=policy.get("max_hive"),
-            max_hbd=policy.get("max_hbd"),
+        path=path,
+        account=get("node", "account"),
+        genesis=base / get("node", "genesis"),
+        data=base / get("node", "data"),
+        account_key=base / get("keys", "account"),
+        signing_keys=tuple(base / name for name in ([signing] if isinstance(signing, str) else signing)),
+        apis=tuple(ApiConfig(server["url"], server["operator"]) for server in document["api"]),
+        policy=_policy(document),
+        password=_password(get("keys", "password"), base),
+        poll_seconds=float(get("node", "poll_seconds")),
+        start_tries=get("node", "start_tries"),
+        signer=SignerConfig(
+            _at(get("signer", "url"), base), *(file("signer", key) for key in ("certificate", "key", "authority"))
         ),
-        log_format=document.get("log", {}).get("format", "console"),
-        log_level=document.get("log", {}).get("level", "info"),
+        feed=FeedConfig(
+            get("feed", "witness"), file("feed", "archive"), get("feed", "buffer_mb"), get("feed", "prove_ahead")
+        ),
+        http=HttpConfig(
+            get("http", "listen"),
+            file("http", "tokens_file"),
+            tuple(get("http", "allow")),
+            file("http", "certificate"),
+            file("http", "key"),
+        ),
+        snapshots=SnapshotConfig(get("snapshots", "every"), get("snapshots", "keep")),
+        peers=tuple(url.rstrip("/") for url in get("sync", "peers")),
+        log_format=get("log", "format"),
+        log_level=get("log", "level"),
     )
+
+
+def _policy(document: dict[str, Any]) -> Policy:
+    return msgspec.convert(document.get("policy", {}), Policy)
+
+
+def _password(source: str, base: Path) -> str:
+    """Where the password comes from; a file's path is relative to the configuration."""
+    kind, _, name = source.partition(":")
+    return f"file:{base / name}" if kind == "file" else source
+
+
+def _at(url: str, base: Path) -> str:
+    """A signer's URL; the path of a socket is relative to the configuration."""
+    kind, _, name = url.partition(":")
+    return f"unix:{base / name}" if kind == "unix" else url

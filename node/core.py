@@ -25,7 +25,7 @@ from node.agent import (
 )
 from node.outbox import Outbox
 from node.signer.keys import SecretKey
-from node.signer.signer import Signer
+from node.signer.signer import Signing
 from processors.engine import apply_block
 from processors.genesis import Genesis
 from processors.hive.block import Block, reference_prefix
@@ -47,6 +47,11 @@ MAX_LAG = 1_000
 BLOCK_SECONDS = 3
 #: Seconds that missed blocks may have cost.
 TIME_SLACK = 600
+
+_ELSEWHERE = (
+    "another machine signs with your key, or this journal is an old copy: stop the other machine; if it is not yours, "
+    "register a new key with node_add now"
+)
 
 Log = Callable[[str, dict[str, object]], None]
 
@@ -79,7 +84,7 @@ class NodeCore:
         state: State,
         account: str,
         account_key: SecretKey,
-        signer: Signer,
+        signer: Signing,
         outbox: Outbox,
         version: str,
         log: Log,
@@ -132,6 +137,7 @@ class NodeCore:
         height = self.state.height
         if self.halted_at is not None or view.irreversible_number - height > LIVE_WITHIN:
             return []
+        self.look()
         lag = min(MAX_LAG, max(0, view.head_number - view.irreversible_number))
         not_before = {content: again for content, (again, _) in self._resting.items()}
         memory = Memory(self._outbox.sent, AGAIN_AFTER + lag, not_before)
@@ -148,6 +154,11 @@ class NodeCore:
             if found is not None:
                 kind.append(found)
         return jsons + broadcasts
+
+    def look(self) -> None:
+        """Show the signer where the chain is: it learns since when its journal can be believed. Raises JournalError."""
+        for op in self._signer.look(self.state):
+            self._log("signed_elsewhere", {"op": op, "remedy": _ELSEWHERE})
 
     def sent(self, outgoing: Outgoing) -> None:
         """A server took it."""

@@ -26,6 +26,12 @@ class Files(Protocol):
     def replace(self, path: Path, data: bytes) -> None:
         """Put ``data`` in the place of a file, as one atom."""
 
+    def remove(self, path: Path) -> None:
+        """Take a file away, if there is one."""
+
+    def identity(self, path: Path) -> int:
+        """A number that a copy of the file does not share."""
+
 
 class Disk:
     """The files of this machine."""
@@ -65,6 +71,14 @@ class Disk:
             os.close(handle)
         os.replace(fresh, path)
         _sync_folder(path.parent)
+
+    def remove(self, path: Path) -> None:
+        if path.exists():
+            path.unlink()
+            _sync_folder(path.parent)
+
+    def identity(self, path: Path) -> int:
+        return path.stat().st_ino
 
 
 DISK = Disk()

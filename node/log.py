@@ -25,6 +25,7 @@ _LEVEL_OF = {
     "key_missing": "warning",
     "founder_only": "warning",
     "servers_differ": "warning",
+    "signed_elsewhere": "warning",
 }
 
 Log = Callable[[str, dict[str, object]], None]

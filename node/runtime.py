@@ -55,7 +55,7 @@ def open_node(config: Config, log: Log) -> NodeCore:
     """The node of a configuration, its store open. Raises NodeError, GenesisError, StateError."""
     genesis = load_genesis(config.genesis)
     account_keys = load_keys(config.account_key)
-    signing_keys = load_keys(config.signing_keys)
+    signing_keys = [key for path in config.signing_keys for key in load_keys(path)]
     if len(account_keys) != 1:
         raise KeyFileError(f"{config.account_key} must hold exactly one key: the active key of {config.account}")
     holder = Holder(config.account, account_keys[0], signing_keys, config.policy)

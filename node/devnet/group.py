@@ -59,7 +59,10 @@ class VirtualGroup:
         view = ChainView(self.chain.head_number, self.chain.head_time, self.chain.irreversible_number)
         for account, node in sorted(self.nodes.items()):
             self._feed(node)
-            if account not in self.silent and node.state.height >= 0:
+            if node.state.height < 0:
+                continue
+            node.look()
+            if account not in self.silent:
                 outgoing += [(account, item) for item in node.step(view, self._denied)]
         for account, item in outgoing:
             self._send(account, item)

@@ -1,26 +1,51 @@
 """The signing journal: what this node has signed, synced to disk before the signature leaves (protocol section 11).
 
-One line of JSON for each (payload, transaction), appended; a line that was torn by a crash is the last one and was
-never followed by a signature, so it is dropped. Keyed by genesis hash and payload id.
+One line of JSON for each fact, appended; a line that was torn by a crash is the last one and was never followed by a
+signature, so it is dropped. Every line begins with the genesis hash. The facts:
+
+- ``[genesis, payload, txid, expiration, op, time, asset, amount]``: a payload was signed in a transaction (the last
+  three are missing in journals of the first release);
+- ``[genesis, "born", height, time, until, home]``: from this block on the journal stands in this place; a key that is
+  older than that is held back while the block time is below ``until``;
+- ``[genesis, "key", public key, is new]``: a key as it was when it was seen here first.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from node.errors import JournalError
 from node.files import DISK, Files
 
+#: Beside a journal that came out of a backup: what it signed since nobody knows.
+RESTORED = "journal.restored"
+
 
 class Entry(msgspec.Struct, frozen=True):
-    """A payload was signed in transaction ``txid``, which can be included until ``expiration`` (seconds)."""
+    """A payload was signed in transaction ``txid``, which can be included until ``expiration`` (seconds).
+
+    ``time`` = the block's when it was signed, ``amount`` in smallest units of ``asset`` (empty: no payment).
+    """
 
     payload: int
     txid: str
     expiration: int
     op: str
+    time: int = 0
+    asset: str = ""
+    amount: int = 0
+
+
+class Born(msgspec.Struct, frozen=True):
+    """Since when the journal stands in its place: height and time of the block, ``until`` old keys are held back."""
+
+    height: int
+    time: int
+    until: int
+    home: int
 
 
 class Journal:
@@ -31,16 +56,33 @@ class Journal:
         self._files = files
         self._genesis = genesis_hash.hex()
         self._entries: dict[int, dict[str, Entry]] = {}
+        self._keys: dict[str, bool] = {}
         self._broken = False
+        self.born: Born | None = None
         try:
             self._load()
             self._files.append(path, b"")  # a node that could not write it learns so now
+            self._home = self._files.identity(path)
+            restored = self._files.read(path.with_name(RESTORED)) is not None
         except OSError as error:
             raise JournalError(f"{path}: {error}: without its journal a node signs nothing") from error
+        #: Whether the file is a copy of the one that was written to: what that one signed since, nobody knows.
+        self.is_moved = restored or (self.born is not None and self.born.home != self._home)
+
+    # -- what was signed
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it holds no signature at all."""
+        return not self._entries
 
     def entries(self, payload: int) -> list[Entry]:
         """What was signed for a payload, oldest first."""
         return list(self._entries.get(payload, {}).values())
+
+    def has(self, payloads: Iterable[int], txid: bytes) -> bool:
+        """Whether a transaction of these payloads was signed."""
+        return all(txid.hex() in self._entries.get(payload, {}) for payload in payloads)
 
     def conflicts(self, payloads: Iterable[int], txid: bytes, now: int) -> list[Entry]:
         """Entries of these payloads for *another* transaction that is not dead at block time ``now``."""
@@ -51,26 +93,105 @@ class Journal:
             if entry.txid != txid.hex() and now < entry.expiration
         ]
 
-    def write(self, payloads: Iterable[int], txid: bytes, expiration: int, op: str) -> None:
-        """Note the intent to sign; when this returns it is on disk."""
+    def spent(self, asset: str, since: int, without: Iterable[int]) -> int:
+        """What was signed away of ``asset`` later than ``since`` (block time), each payload once."""
+        left_out = set(without)
+        latest = [max(found.values(), key=lambda entry: entry.time) for found in self._entries.values()]
+        return sum(e.amount for e in latest if e.asset == asset and e.time > since and e.payload not in left_out)
+
+    def write(
+        self,
+        payloads: Iterable[int],
+        txid: bytes,
+        expiration: int,
+        op: str,
+        *,
+        time: int = 0,
+        spends: Mapping[int, tuple[str, int]] | None = None,
+    ) -> None:
+        """Note the intent to sign; when this returns it is on disk. ``spends``: (asset, amount) of each payload."""
         fresh = [
-            Entry(payload, txid.hex(), expiration, op)
+            Entry(payload, txid.hex(), expiration, op, time, *(spends or {}).get(payload, ("", 0)))
             for payload in payloads
             if txid.hex() not in self._entries.get(payload, {})
         ]
-        if not fresh:
+        self._append([[e.payload, e.txid, e.expiration, e.op, e.time, e.asset, e.amount] for e in fresh])
+        for entry in fresh:
+            self._remember(entry)
+
+    # -- since when it can be believed
+
+    def begin(self, height: int, time: int, until: int) -> None:
+        """The journal stands here from this block on; keys older than that are held back ``until``."""
+        self._append([["born", height, time, until, self._home]])
+        try:
+            self._files.remove(self._path.with_name(RESTORED))
+        except OSError as error:
+            raise JournalError(f"{self._path.with_name(RESTORED)}: {error}: remove it by hand") from error
+        self.born = Born(height, time, until, self._home)
+        self.is_moved = False
+        self._keys = {}
+
+    def knows_key(self, key: bytes) -> bool:
+        """Whether a key was seen here."""
+        return key.hex() in self._keys
+
+    def note_key(self, key: bytes, *, is_new: bool) -> None:
+        """A key is seen here for the first time; ``is_new``: the chain does not know it yet."""
+        self._append([["key", key.hex(), is_new]])
+        self._keys[key.hex()] = is_new
+
+    def held_until(self, key: bytes) -> int:
+        """The block time until which a key signs no transaction: another journal may have signed with it."""
+        if self.born is None or self._keys.get(key.hex(), False):
+            return 0
+        return self.born.until
+
+    # -- moving
+
+    def lines(self) -> list[str]:
+        """Every signature of this genesis, a line each, for another machine's journal."""
+        return [
+            json.dumps([self._genesis, e.payload, e.txid, e.expiration, e.op, e.time, e.asset, e.amount])
+            for found in self._entries.values()
+            for e in found.values()
+        ]
+
+    def merge(self, lines: Iterable[str]) -> int:
+        """Take over signatures of another machine's journal; returns how many were new. Nothing is ever forgotten.
+
+        Raises JournalError, having taken nothing, for what is no journal or another genesis'.
+        """
+        found = []
+        for number, line in enumerate(lines, 1):
+            try:
+                genesis, *fact = json.loads(line)
+                entry = _entry(fact)
+            except (ValueError, TypeError, OverflowError, RecursionError) as error:
+                raise JournalError(f"line {number} is no line of a journal") from error
+            if genesis != self._genesis:
+                raise JournalError(f"line {number} belongs to another genesis: {str(genesis)[:64]}")
+            if entry is not None and entry.txid not in self._entries.get(entry.payload, {}):
+                found.append(entry)
+        self._append([[e.payload, e.txid, e.expiration, e.op, e.time, e.asset, e.amount] for e in found])
+        for entry in found:
+            self._remember(entry)
+        return len(found)
+
+    # -- inside
+
+    def _append(self, facts: list[list[Any]]) -> None:
+        if not facts:
             return
-        lines = "".join(json.dumps([self._genesis, e.payload, e.txid, e.expiration, e.op]) + "\n" for e in fresh)
         if self._broken:
             raise JournalError(f"{self._path}: an earlier write failed: restart the node once the disk is well")
+        lines = "".join(json.dumps([self._genesis, *fact]) + "\n" for fact in facts)
         try:
             self._broken = True  # a line may be half written
             self._files.append(self._path, lines.encode())
             self._broken = False
         except OSError as error:
             raise JournalError(f"{self._path}: {error}: nothing is signed") from error
-        for entry in fresh:
-            self._remember(entry)
 
     def _remember(self, entry: Entry) -> None:
         self._entries.setdefault(entry.payload, {})[entry.txid] = entry
@@ -84,12 +205,34 @@ class Journal:
             self._files.cut(self._path, len(whole) + len(newline))
         for number, line in enumerate(whole.split(b"\n") if whole else [], 1):
             try:
-                genesis, payload, txid, expiration, op = json.loads(line)
-                entry = Entry(int(payload), str(txid), int(expiration), str(op))
+                genesis, *fact = json.loads(line)
+                self._take(fact, genesis == self._genesis)
             except (ValueError, TypeError, OverflowError, RecursionError) as error:
                 raise JournalError(
                     f"{self._path}, line {number} is damaged: restore the journal from a backup that is not older, or "
                     f"wait one header_lifetime and start a new one"
                 ) from error
-            if genesis == self._genesis:
+
+    def _take(self, fact: list[Any], is_ours: bool) -> None:
+        """Read a fact whoever's it is: what cannot be read may have been ours."""
+        if fact[:1] == ["born"]:
+            born = Born(*map(int, fact[1:]))
+            if is_ours:
+                self.born, self._keys = born, {}
+        elif fact[:1] == ["key"]:
+            _, key, is_new = fact
+            if is_ours:
+                self._keys[str(key)] = bool(is_new)
+        else:
+            entry = _entry(fact)
+            if entry is not None and is_ours:
                 self._remember(entry)
+
+
+def _entry(fact: list[Any]) -> Entry | None:
+    """The signature that a fact tells of; None for the others. Raises ValueError, TypeError."""
+    if fact[:1] in (["born"], ["key"]):
+        return None
+    payload, txid, expiration, op, *rest = fact
+    time, asset, amount = rest or (0, "", 0)
+    return Entry(int(payload), str(txid), int(expiration), str(op), int(time), str(asset), int(amount))

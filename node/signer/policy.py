@@ -5,6 +5,7 @@ from collections.abc import Callable
 import msgspec
 
 from node.agent import agrees
+from node.signer.approvals import Approvals
 from node.signer.journal import Journal
 from node.signer.opinion import second_opinion
 from processors.authority import is_strict
@@ -24,14 +25,26 @@ from processors.hive.types import Authority as HiveAuthority
 from state.schema import HEAD, KEY, NODE, QUEUE, STANDING, Authority, Payload, Record, Taken
 from state.state import State
 
+#: Seconds over which the limits of a day count, by the blocks' time.
+DAY = 86_400
+
 
 class Policy(msgspec.Struct, frozen=True):
-    """A node's own rules. ``allow`` names kinds of payloads; a limit of None is no limit (smallest units)."""
+    """A node's own rules. ``allow`` names kinds of payloads; a limit of None is no limit (smallest units).
+
+    ``receivers``: who may be paid at all, None = everybody. ``manual``: the operator approves each group transaction.
+    ``dry_run``: nothing is signed, only said.
+    """
 
     second_opinion: bool = True
     allow: tuple[str, ...] = ("rotation", "standing")
     max_hive: int | None = None
     max_hbd: int | None = None
+    max_hive_day: int | None = None
+    max_hbd_day: int | None = None
+    receivers: tuple[str, ...] | None = None
+    manual: bool = False
+    dry_run: bool = False
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -54,7 +67,10 @@ def judge(
     journal: Journal,
     denied: Callable[[bytes], bool],
 ) -> Verdict:
-    """May this node sign ``record``? ``denied(txid)``: two servers of different operators deny its inclusion."""
+    """May this node sign ``record``? ``denied(txid)``: two servers of different operators deny its inclusion.
+
+    What the operator alone decides comes after this: :func:`consent`.
+    """
     if not agrees(state, genesis.params):
         return Verdict("hold", "no_agreement", "the last tally did not agree on this node's own root")
     payloads = [state.get(QUEUE, number) for number in record.payloads]
@@ -75,6 +91,9 @@ def judge(
     if opinion is not None and opinion.packed not in (None, packed):
         theirs = opinion.packed.hex() if opinion.packed else ""
         return Verdict("refuse", "second_opinion", f"beem makes {theirs} of what is {packed.hex()} here")
+    over = _over_a_days_limit(policy, journal, record, known, state.need(HEAD).timestamp)
+    if over:
+        return Verdict("hold", "day_limit", over)
     conflicts = journal.conflicts(record.payloads, record.txid, state.need(HEAD).timestamp)
     if conflicts:
         return Verdict("hold", "journal", f"signed before and not dead: {', '.join(e.txid for e in conflicts)}")
@@ -85,6 +104,37 @@ def judge(
         detail = f"two servers of different operators must deny that {', '.join(undenied)} was included"
         return Verdict("hold", "not_denied", detail)
     return Verdict("sign", "abstained", opinion.why) if opinion is not None and opinion.packed is None else SIGN
+
+
+def consent(policy: Policy, journal: Journal, approvals: Approvals, op: str, key: bytes, now: int) -> Verdict:
+    """Whether the operator's word is needed, and there, for a transaction that may be signed. Raises JournalError."""
+    until = journal.held_until(key)
+    if now < until and journal.born is not None and not approvals.has(f"journal:{journal.born.height}"):
+        detail = (
+            f"this journal began at block {journal.born.height}, and the key is older: it signs in {until - now} s of "
+            f"block time, or once you run `waggle journal confirm` because no other machine signed with it"
+        )
+        return Verdict("hold", "young_journal", detail)
+    if policy.manual and not approvals.has(op):
+        return Verdict("hold", "manual", f"look at it, then run `waggle approve {op}`")
+    if policy.dry_run:
+        return Verdict("hold", "dry_run", "policy.dry_run: it would be signed now")
+    return SIGN
+
+
+def spends_of(record: Record, payloads: list[Payload]) -> dict[int, tuple[str, int]]:
+    """(asset, amount) that each payload of a record pays away."""
+    return {number: (p.asset, p.amount) for number, p in zip(record.payloads, payloads, strict=True) if p.amount}
+
+
+def _over_a_days_limit(policy: Policy, journal: Journal, record: Record, payloads: list[Payload], now: int) -> str:
+    """What is above a limit of a day, in words; the day is that of the blocks' time."""
+    for asset, limit in (("HIVE", policy.max_hive_day), ("HBD", policy.max_hbd_day)):
+        here = sum(amount for kind, amount in spends_of(record, payloads).values() if kind == asset)
+        spent = journal.spent(asset, now - DAY, record.payloads)
+        if limit is not None and here and spent + here > limit:
+            return f"{here} {asset} after {spent} within a day is above policy's {limit}"
+    return ""
 
 
 def rebuild(genesis: Genesis, op: str, record: Record, payloads: list[Payload]) -> tuple[Transaction, bytes]:
@@ -132,6 +182,8 @@ def _allowed(
         kind = "standing" if (payload.to, payload.amount, payload.asset, payload.memo) in standing else "payout"
         if kind not in policy.allow:
             return Verdict("refuse", "not_allowed", f"policy.allow has no {kind}: {payload.amount} to {payload.to}")
+        if policy.receivers is not None and payload.to not in policy.receivers:
+            return Verdict("refuse", "not_allowed", f"policy.receivers does not name {payload.to}")
         limit = {"HIVE": policy.max_hive, "HBD": policy.max_hbd}.get(payload.asset)
         if limit is not None and payload.amount > limit:
             return Verdict("refuse", "over_limit", f"{payload.amount} {payload.asset} is above policy's {limit}")

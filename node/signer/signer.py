@@ -1,30 +1,67 @@
 """The signer: keys, policy, journal. It signs reports, and group transactions that it rebuilt and judged itself."""
 
 from collections.abc import Callable, Iterable
+from typing import Protocol
 
+from node.signer.age import look
+from node.signer.approvals import Approvals
 from node.signer.journal import Journal
 from node.signer.keys import SecretKey
-from node.signer.policy import Policy, Verdict, judge
+from node.signer.policy import SIGN, Policy, Verdict, consent, judge, spends_of
 from processors.genesis import Genesis
 from processors.hive.transaction import signing_digest
 from processors.report import report_digest
-from state.schema import MS
+from state.schema import HEAD, MS, QUEUE
 from state.state import State
+
+
+class Signing(Protocol):
+    """What a node asks of whoever holds its signing keys. Everything may raise NodeError: then nothing was signed."""
+
+    @property
+    def public_keys(self) -> tuple[bytes, ...]:
+        """The public halves, in byte order."""
+
+    def look(self, state: State) -> list[str]:
+        """See where the chain is, once for each block of a live node; ids of what our keys signed elsewhere."""
+
+    def signed_for(self, payloads: Iterable[int], now: int) -> set[bytes]:
+        """Ids of the transactions that were signed for these payloads and are over at block time ``now``."""
+
+    def sign_report(self, account: str, height: int, root: bytes, key: bytes) -> bytes:
+        """The signature of a report (protocol section 5)."""
+
+    def sign_transaction(
+        self, state: State, op: str, key: bytes, denied: Callable[[bytes], bool]
+    ) -> tuple[Verdict, bytes | None]:
+        """The judgement of a group transaction, and the signature if that was good."""
 
 
 class Signer:
     """Holds the signing keys of one node."""
 
-    def __init__(self, keys: list[SecretKey], journal: Journal, policy: Policy, genesis: Genesis) -> None:
+    def __init__(
+        self,
+        keys: list[SecretKey],
+        journal: Journal,
+        policy: Policy,
+        genesis: Genesis,
+        approvals: Approvals | None = None,
+    ) -> None:
         self._keys = {key.public: key for key in keys}
         self._journal = journal
         self._policy = policy
         self._genesis = genesis
+        self._approvals = approvals or Approvals(None)
 
     @property
     def public_keys(self) -> tuple[bytes, ...]:
         """The public halves, in byte order."""
         return tuple(sorted(self._keys))
+
+    def look(self, state: State) -> list[str]:
+        """Bring the journal's age up to what the chain shows (node/signer/age.py). Raises JournalError."""
+        return look(self._journal, self.public_keys, state, self._genesis)
 
     def signed_for(self, payloads: Iterable[int], now: int) -> set[bytes]:
         """Ids of the transactions that this signer has signed for these payloads and that are over at block time
@@ -45,7 +82,12 @@ class Signer:
         """
         record = state.need(MS, op)
         verdict = judge(state, self._genesis, op, record, self._policy, self._journal, denied)
+        now = state.need(HEAD).timestamp
+        if verdict.kind == "sign":
+            word = consent(self._policy, self._journal, self._approvals, op, key, now)
+            verdict = verdict if word is SIGN else word
         if verdict.kind != "sign":
             return verdict, None
-        self._journal.write(record.payloads, record.txid, record.expiration, op)
+        spends = spends_of(record, [state.need(QUEUE, number) for number in record.payloads])
+        self._journal.write(record.payloads, record.txid, record.expiration, op, time=now, spends=spends)
         return verdict, self._keys[key].sign(signing_digest(record.tx, self._genesis.chain))

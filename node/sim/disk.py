@@ -43,6 +43,7 @@ class Disk:
     def __init__(self, folder: Path | None) -> None:
         self.files: dict[str, bytes] = {}
         self.doom: Doom | None = None
+        self._copy = 0  # another one after everything was restored
         self._folder = folder
         self._memory = UndoableStore(self)
         self._torn_tail = 0
@@ -67,6 +68,12 @@ class Disk:
         if when not in (BEFORE, MIDDLE):  # in the middle, the new file lies beside the old one
             self.files[path.name] = data
         self._die(when)
+
+    def remove(self, path: Path) -> None:
+        self.files.pop(path.name, None)
+
+    def identity(self, path: Path) -> int:
+        return self._copy
 
     # -- the store
 
@@ -112,6 +119,7 @@ class Disk:
         """Everything is as it was, the journal too: the worst that an operator can do."""
         self.lose_store()
         self.files = dict(backup.files)
+        self._copy += 1
         self._memory.load(backup.entries)
         if self._folder is not None and backup.folder is not None and backup.folder.exists():
             shutil.copytree(backup.folder, self._folder)

@@ -28,12 +28,13 @@ def config_for(folder: Path, url: str) -> Config:
     write_key(folder / "account.wif", members[0].account_key)
     write_key(folder / "signing.wif", members[0].signing_key)
     return Config(
+        path=folder / "config.toml",
         account=members[0].account,
         genesis=folder / "genesis.toml",
         data=folder / "data",
         poll_seconds=0.05,
         account_key=folder / "account.wif",
-        signing_keys=folder / "signing.wif",
+        signing_keys=(folder / "signing.wif",),
         apis=(ApiConfig(url, "north"),),
         policy=Policy(),
         log_format="json",

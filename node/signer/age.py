@@ -1,0 +1,54 @@
+"""How old the journal is, and the keys: a key that may have signed elsewhere signs nothing for a header lifetime.
+
+A fresh journal, one that was copied or restored, and one that lacks a signature which stands on chain are all younger
+than what their keys may have signed. After a header lifetime of blocks every such transaction is dead.
+"""
+
+from collections.abc import Iterable
+
+from node.signer.journal import Journal
+from processors.genesis import ROLES, Genesis
+from state.schema import AUTHORITY, KEY, MS, SIG
+from state.state import State
+
+
+def look(journal: Journal, keys: Iterable[bytes], state: State, genesis: Genesis) -> list[str]:
+    """Bring the journal up to what a live node's state shows; returns the ids of transactions that our keys signed
+    elsewhere. Raises JournalError."""
+    elsewhere = _signed_elsewhere(journal, keys, state)
+    if journal.born is None or journal.is_moved or elsewhere:
+        head = state.head
+        journal.begin(head.height, head.timestamp, _held_until(journal, state, genesis, bool(elsewhere)))
+    for key in keys:
+        if not journal.knows_key(key):
+            journal.note_key(key, is_new=not _is_known(state, key))
+    return elsewhere
+
+
+def _held_until(journal: Journal, state: State, genesis: Genesis, is_older: bool) -> int:
+    """The block time until which keys that the chain knows already are held back."""
+    if not (journal.is_moved or is_older) and journal.born is None:
+        founding = state.height <= genesis.start_block + genesis.params.round_length
+        if founding or not journal.is_empty:  # with signatures and no beginning: a journal of the first release
+            return 0
+    return state.head.timestamp + genesis.params.header_lifetime
+
+
+def _signed_elsewhere(journal: Journal, keys: Iterable[bytes], state: State) -> list[str]:
+    """Transactions that one of our keys has signed on chain and that the journal does not hold; it takes them in."""
+    found = []
+    for (op,), record in state.walk(MS):
+        name = str(op)
+        if journal.has(record.payloads, record.txid):
+            continue
+        if any(state.get(SIG, name, key) is not None for key in keys):
+            journal.write(record.payloads, record.txid, record.expiration, name, time=state.head.timestamp)
+            found.append(name)
+    return found
+
+
+def _is_known(state: State, key: bytes) -> bool:
+    """Whether a key is registered, or stands in an authority of the group account."""
+    if state.get(KEY, key) is not None:
+        return True
+    return any(key == found for role in ROLES for found, _ in state.need(AUTHORITY, role).keys)
