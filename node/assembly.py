@@ -1,11 +1,13 @@
 """A member's node put together from its parts, wherever its store, its files and its wires come from."""
 
+import tomllib
 from importlib.metadata import version
 from pathlib import Path
 
 import msgspec
 
 from node.core import Log, NodeCore
+from node.errors import ConfigError
 from node.files import Files
 from node.outbox import Outbox
 from node.signer.approvals import Approvals
@@ -13,7 +15,7 @@ from node.signer.journal import Journal
 from node.signer.keys import SecretKey
 from node.signer.policy import Policy
 from node.signer.signer import Signer
-from processors.genesis import Genesis
+from processors.genesis import Genesis, parse
 from processors.hive.keys import public_key_to_text
 from state.state import State
 from state.store import Store
@@ -26,6 +28,15 @@ class Holder(msgspec.Struct, frozen=True):
     account_key: SecretKey
     signing_keys: list[SecretKey]
     policy: Policy
+
+
+def load_genesis(path: Path) -> Genesis:
+    """The genesis of a TOML file. Raises ConfigError, GenesisError."""
+    try:
+        document = tomllib.loads(path.read_text())
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path}: {error}") from error
+    return parse(document)
 
 
 def open_state(genesis: Genesis, store: Store) -> State:

@@ -111,6 +111,20 @@ class NodeCore:
             if self.halted_at is not None:
                 self._log("diverged", {"round": self.halted_at, "own_root": _hex(self.state.root(self.halted_at))})
 
+    def rewind(self, height: int) -> None:
+        """Take the state back to what it was after block ``height``. Raises StateError; the journal forgets nothing."""
+        self.state.rewind(height)
+        self._outbox.forget(lambda content, sent: sent > height)
+        self._told, self._resting = {}, {}
+        self.halted_at = first_difference(self.state)
+
+    def block_id(self, height: int) -> bytes | None:
+        """The id of a block that was applied, as far back as the state can be taken."""
+        if height == self.state.height:
+            return self.state.head.block_id
+        undo = self.state.undo(height)
+        return undo.block_id if undo is not None else None
+
     def questions(self) -> set[bytes]:
         """Ids of earlier transactions that two servers must deny before this node signs again."""
         found: set[bytes] = set()

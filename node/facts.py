@@ -19,7 +19,7 @@ class ServerFacts(msgspec.Struct, frozen=True):
 
 
 class Facts(msgspec.Struct, frozen=True):
-    """``irreversible`` and ``head`` as the servers name them, 0 before any did; ``is_live``: it acts on what it sees."""
+    """``irreversible`` and ``head`` as the servers name them, 0 before; ``is_live``: it acts on what it sees."""
 
     irreversible: int = 0
     head: int = 0

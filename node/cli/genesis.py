@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
+from node.assembly import load_genesis
 from node.errors import ConfigError
 from node.genesis_text import template
-from node.runtime import load_genesis
 from processors.genesis import genesis_hash
 from processors.hive.errors import HiveDataError
 from processors.hive.keys import public_key_from_text

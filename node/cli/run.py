@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from node.config import load_config
+from node.daemon import run_node
 from node.log import make_log
-from node.runtime import run_node
 
 
 @click.command()

@@ -1,15 +1,13 @@
-"""Where blocks come from: irreversible ones of one server, in order, each proven before it leaves here.
-
-Fail-over between servers belongs to a later issue; what does not prove is never handed on.
-"""
+"""What one server gives: its view of the chain, and blocks in order, each proven before it leaves here."""
 
 from collections.abc import AsyncIterator, Callable
 
 import msgspec
 
 from node.core import ChainView
-from node.errors import ApiError, BroadcastRefusedError, FeedError
+from node.errors import ApiError, BroadcastRefusedError, LieError, NotLinkedError, UnprovableError
 from node.feed.rpc import Api
+from node.feed.servers import Server
 from processors.hive.block import Block, read_block
 from processors.hive.chain import Chain
 from processors.hive.errors import HiveDataError, UnknownOperationError
@@ -24,11 +22,27 @@ RANGE_TIMEOUT = 20.0  # seconds
 ReadBlock = Callable[[bytes, Chain], Block]
 
 
-class _Range(msgspec.Struct):
+class Given(msgspec.Struct, frozen=True):
+    """A block, and the text in which it was given (as the archive keeps it)."""
+
+    block: Block
+    text: bytes
+
+
+class Range(msgspec.Struct, frozen=True):
+    """Blocks from ``first`` on as ``server`` gave them; ``read`` reads and proves each."""
+
+    first: int
+    texts: list[bytes]
+    server: Server
+    read: ReadBlock
+
+
+class _Answer(msgspec.Struct):
     blocks: list[msgspec.Raw]
 
 
-_decode_range = msgspec.json.Decoder(_Range).decode
+_decode_range = msgspec.json.Decoder(_Answer).decode
 
 
 async def chain_view(api: Api) -> ChainView:
@@ -67,6 +81,24 @@ def read_proven(text: bytes, chain: Chain) -> Block:
     return block
 
 
+async def fetch_texts(api: Api, first: int, count: int, timeout: float | None = RANGE_TIMEOUT) -> list[bytes]:
+    """At most ``count`` blocks from ``first`` on as a server gives them, at least one. Raises ApiError.
+
+    ``timeout`` in seconds; None is the server's usual one.
+    """
+    try:
+        params = {"starting_block_num": first, "count": count}
+        raw = await api.raw("block_api.get_block_range", params, timeout)
+        blocks = _decode_range(raw).blocks
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise ApiError(f"{api.url}: not a range of blocks") from error
+    except BroadcastRefusedError as error:
+        raise ApiError(f"{api.url}: block_api.get_block_range: {error}") from error
+    if not 1 <= len(blocks) <= count:
+        raise ApiError(f"{api.url}: {len(blocks)} blocks instead of {count} from {first} on")
+    return [bytes(text) for text in blocks]
+
+
 async def fetch_blocks(
     api: Api,
     chain: Chain,
@@ -75,43 +107,41 @@ async def fetch_blocks(
     previous: bytes | None,
     read: ReadBlock = read_proven,
     quick: bool = False,
-) -> AsyncIterator[Block]:
-    """Blocks ``first`` to ``last``, each linked to the one before and proven. Raises ApiError, FeedError.
+) -> AsyncIterator[Given]:
+    """Blocks ``first`` to ``last``, each linked to the one before and proven.
 
-    ``quick``: a few blocks are asked for, within the server's usual time.
+    ``quick``: a few blocks are asked for, within the server's usual time. Raises ApiError, LieError, NotLinkedError,
+    UnprovableError.
     """
     number = first
     while number <= last:
         count = min(MAX_BATCH, last - number + 1)
-        try:
-            params = {"starting_block_num": number, "count": count}
-            raw = await api.raw("block_api.get_block_range", params, None if quick else RANGE_TIMEOUT)
-            blocks = _decode_range(raw).blocks
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            raise ApiError(f"{api.url}: not a range of blocks") from error
-        except BroadcastRefusedError as error:
-            raise ApiError(f"{api.url}: block_api.get_block_range: {error}") from error
-        if not 1 <= len(blocks) <= count:
-            raise ApiError(f"{api.url}: {len(blocks)} blocks instead of {count} from {number} on")
-        for text in blocks:
-            block = _next_block(api, read, chain, bytes(text), number, previous)
-            yield block
+        for text in await fetch_texts(api, number, count, None if quick else RANGE_TIMEOUT):
+            block = read_next(api.url, read, chain, text, number, previous)
+            yield Given(block, text)
             previous = block.id
             number += 1
 
 
-def _next_block(api: Api, read: ReadBlock, chain: Chain, text: bytes, number: int, previous: bytes | None) -> Block:
+def read_next(url: str, read: ReadBlock, chain: Chain, text: bytes, number: int, previous: bytes | None) -> Block:
+    """Block ``number`` after ``previous``, from what the server at ``url`` gave.
+
+    Raises ApiError (another block), LieError, NotLinkedError, UnprovableError.
+    """
     try:
         block = read(text, chain)
     except UnknownOperationError as error:
-        raise FeedError(
-            f"{api.url}: block {number} cannot be proven: {error}. This is our limit, not the server's fault: a newer "
-            f"version is needed"
-        ) from error
+        words = f"{url}: block {number} cannot be proven: {error}. This is our limit, not the server's fault"
+        raise UnprovableError(f"{words}: a newer version is needed", number) from error
     except HiveDataError as error:
-        raise FeedError(f"{api.url}: block {number} is refused: {error}") from error
-    if block.number != number:
-        raise FeedError(f"{api.url}: block {block.number} where {number} was asked for")
-    if previous is not None and block.header.previous != previous:
-        raise FeedError(f"{api.url}: block {number} does not follow ours ({previous.hex()})")
+        raise LieError(f"{url}: block {number} is refused: {error}", number, text) from error
+    check_place(url, block, number, previous)
     return block
+
+
+def check_place(url: str, block: Block, number: int, previous: bytes | None) -> None:
+    """Whether a block is the one asked for, and follows ``previous``. Raises ApiError, NotLinkedError."""
+    if block.number != number:
+        raise ApiError(f"{url}: block {block.number} where {number} was asked for")
+    if previous is not None and block.header.previous != previous:
+        raise NotLinkedError(f"{url}: block {number} does not follow ours ({previous.hex()})")

@@ -148,7 +148,14 @@ class Machine:
             self._ended(error)
             return
         apis = [Api(server_name(n), f"operator{n}", self._wire, self.account) for n in self._servers]
-        runtime = Runtime(self.core, apis, self._log, clock=lambda: self._network.now_of(self.name), read=self._reader)
+        runtime = Runtime(
+            self.core,
+            apis,
+            self._log,
+            clock=lambda: self._clock.now / 1000,
+            read=self._reader,
+            jitter=self.random.random,
+        )
         self._task = self._clock.spawn(self._live(runtime), self._ended)
 
     def stop(self) -> None:

@@ -82,8 +82,8 @@ def fetched(answer, *, first=FIRST, last=LAST, previous=None):
         found = []
         async with served(answer) as api:
             try:
-                async for block in fetch_blocks(api, CHAIN, first, last, previous):
-                    found.append(block)
+                async for given in fetch_blocks(api, CHAIN, first, last, previous):
+                    found.append(given.block)
             except (ApiError, FeedError, BroadcastRefusedError) as error:
                 return found, error
         return found, None

@@ -10,12 +10,12 @@ from msgspec.structs import replace
 
 from node.config import ApiConfig, Config
 from node.core import NodeCore
+from node.daemon import run_node
 from node.devnet.founding import found, genesis_document, member_keys, new_chain
 from node.devnet.group import VirtualGroup
 from node.devnet.watching import PARAMETERS
 from node.genesis_text import to_toml
 from node.outbox import Outbox
-from node.runtime import run_node
 from node.signer.keys import write_key
 from node.signer.policy import Policy
 from state.schema import BALANCE, Balance
@@ -111,7 +111,7 @@ def test_a_halted_node_stays_halted_over_a_restart(tmp_path):
 
 
 def test_a_log_of_a_stop_holds_no_secret(tmp_path):
-    config = replace(config_for(tmp_path, "http://127.0.0.1:9"), signing_keys=tmp_path / "nowhere.wif")
+    config = replace(config_for(tmp_path, "http://127.0.0.1:9"), signing_keys=(tmp_path / "nowhere.wif",))
     wif = (tmp_path / "account.wif").read_text().strip()
     with pytest.raises(Exception) as caught:
         asyncio.run(run_node(config, lambda *told: None, asyncio.Event()))

@@ -12,6 +12,7 @@ from node.devnet.founding import GROUP, found, genesis_document, member_keys, ne
 from node.devnet.rpc import Methods
 from node.devnet.watching import PARAMETERS
 from node.errors import ApiError, BroadcastRefusedError, FeedError
+from node.feed.servers import Servers
 from node.outbox import Outbox
 from node.runtime import Runtime
 from node.signer.journal import Journal
@@ -72,6 +73,10 @@ class Setting:
         self.north, self.south = (FakeApi(name, self.chain) for name in ("north", "south"))
         self.runtime = Runtime(self.core, [self.north, self.south], log)
 
+    def serve(self, *apis):
+        """Other servers from now on."""
+        self.runtime.servers._servers = list(Servers(apis, clock=lambda: 0.0))
+
     def turn(self):
         asyncio.run(self.runtime.turn(asyncio.Event()))
 
@@ -102,7 +107,7 @@ def test_it_does_not_begin_when_they_differ(setting):
 
 
 def test_it_does_not_begin_on_the_word_of_one_operator(setting):
-    setting.runtime.apis = [setting.north, FakeApi("north", setting.chain)]
+    setting.serve(setting.north, FakeApi("north", setting.chain))
     with pytest.raises(FeedError, match="two servers of different operators"):
         setting.turn()
 
@@ -111,8 +116,10 @@ def test_a_block_that_is_not_later_than_its_predecessor_is_refused(setting):
     setting.turn()
     setting.chain.produce(setting.chain.head_time)
     setting.chain.produce()
-    with pytest.raises(FeedError, match="not later than the one before"):
-        setting.turn()
+    setting.turn()
+    assert setting.core.state.height == 30
+    (banned,) = setting.told("server_banned")
+    assert "not later than the one before" in banned["why"]
 
 
 def test_another_authority_on_chain_than_in_the_state_stops_it(setting):
@@ -138,7 +145,7 @@ def send(setting):
     setting.turn()
     setting.events.clear()
     item: Outgoing = outgoing(setting)
-    asyncio.run(setting.runtime._send(item))
+    asyncio.run(setting.runtime._sender.send(item))
     return "report:20" in setting.core._outbox.sent
 
 
@@ -187,7 +194,7 @@ def moved(setting, api, *roles):
 def send_group(setting, roles=("active",)):
     """Send a group transaction; the servers that got it."""
     item = group_item(setting, roles)
-    asyncio.run(setting.runtime._send(item))
+    asyncio.run(setting.runtime._sender.send(item))
     return [api.operator for api in (setting.north, setting.south) if api.broadcasts]
 
 
@@ -262,7 +269,7 @@ def test_its_state_is_what_counts_and_not_what_the_chain_had_before(setting):
     assert send_group(setting) == ["north"]
     del setting.south.answers["database_api.find_accounts"]
     setting.north.answers["broadcast"] = REFUSED
-    asyncio.run(setting.runtime._send(group_item(setting)))
+    asyncio.run(setting.runtime._sender.send(group_item(setting)))
     assert setting.south.broadcasts == 0
     assert [fields["server"] for fields in setting.told("held")] == ["http://south"], "its head is behind ours"
 
@@ -309,17 +316,18 @@ def test_before_a_custom_json_of_ones_own_nobody_is_asked(setting, how):
         moved(setting, api, "owner", "active", "posting")
         answer = api.answers["database_api.find_accounts"] if how == "moved" else None
         api.answers["database_api.find_accounts"] = lambda params, answer=answer: asked.append(params) or answer
-    asyncio.run(setting.runtime._send(outgoing(setting)))
+    asyncio.run(setting.runtime._sender.send(outgoing(setting)))
     assert (setting.north.broadcasts, setting.south.broadcasts, asked) == (1, 0, [])
     assert not setting.told("held")
-    asyncio.run(setting.runtime._send(group_item(setting)))
+    asyncio.run(setting.runtime._sender.send(group_item(setting)))
     assert asked == [{"accounts": [GROUP]}] * 2, "before a group transaction each server is"
 
 
 def ask(setting, txid):
     setting.core.questions = lambda: {txid}
-    asyncio.run(setting.runtime._ask_about_past())
-    return setting.runtime._denied(txid)
+    core = setting.core
+    asyncio.run(setting.runtime.second.ask_about(core.questions(), core.state.head.timestamp))
+    return setting.runtime.second.denied(txid)
 
 
 def test_two_operators_must_deny_an_earlier_attempt(setting):
@@ -354,8 +362,9 @@ def test_a_servers_time_cannot_make_our_transactions_unacceptable(setting, time)
 
 def confirmed(setting):
     """The height up to which another operator has our blocks."""
-    asyncio.run(setting.runtime._confirm())
-    return setting.runtime._confirmed
+    core = setting.core
+    asyncio.run(setting.runtime.second.confirm(core.state.height, core.newest_to_sign()))
+    return setting.runtime.second.confirmed
 
 
 def says(setting, api, irreversible):
@@ -402,7 +411,7 @@ def test_another_block_there_is_told_and_is_no_confirmation(setting):
 
 def test_the_feed_cannot_confirm_itself(setting):
     setting.turn()
-    setting.runtime.apis = [setting.north, FakeApi("north", setting.chain)]
+    setting.serve(setting.north, FakeApi("north", setting.chain))
     assert confirmed(setting) == -1
 
 
@@ -411,15 +420,19 @@ def test_a_silent_operator_confirms_nothing_and_the_next_one_may(setting):
     setting.core.newest_to_sign = lambda: 29
     setting.south.answers["database_api.get_dynamic_global_properties"] = ApiError("silence")
     assert confirmed(setting) == -1
-    setting.runtime.apis.append(FakeApi("west", setting.chain))
+    setting.serve(setting.north, setting.south, FakeApi("west", setting.chain))
     assert confirmed(setting) == 29
 
 
-def test_after_a_restart_the_head_can_be_confirmed(setting):
+def test_after_a_restart_the_next_block_is_confirmed(setting):
     setting.turn()
     again = Runtime(setting.core, [setting.north, setting.south], lambda *told: None)
-    asyncio.run(again._confirm())
-    assert again._confirmed == 29
+    asyncio.run(again.second.confirm(29, 29))
+    assert again.second.confirmed == -1, "who called it irreversible is forgotten: the next block will tell"
+    setting.chain.produce()
+    asyncio.run(again.turn(asyncio.Event()))
+    asyncio.run(again.second.confirm(30, 30))
+    assert again.second.confirmed == 30
 
 
 def test_what_was_built_later_than_is_confirmed_is_not_signed_and_it_says_so_once(setting, monkeypatch):
@@ -434,7 +447,7 @@ def test_what_was_built_later_than_is_confirmed_is_not_signed_and_it_says_so_onc
     for _ in range(4):
         setting.chain.produce()
         setting.turn()
-    assert setting.runtime._confirmed == 30
+    assert setting.runtime.second.confirmed == 30
     assert not signed
     assert [told["why"] for told in setting.told("hold")] == ["unconfirmed"]
     says(setting, setting.south, 31)

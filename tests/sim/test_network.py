@@ -64,7 +64,7 @@ class Hive:
     def blocks(self, first=3, last=6, *, server=0, machine=ME, previous=None):
         async def read():
             async with aclosing(fetch_blocks(self.api(server, machine), CHAIN, first, last, previous)) as found:
-                return [block async for block in found]
+                return [given.block async for given in found]
 
         return self.ask(read())
 
@@ -297,7 +297,7 @@ def test_a_server_that_stands_still_shows_the_head_of_then(hive):
 @pytest.mark.parametrize("n", [0, 1, 2])
 def test_a_block_that_is_left_out_is_missed(hive, n):
     hive.breaks("gap", n=n)
-    with pytest.raises(FeedError, match=f"block {n + 4} where {n + 3} was asked for"):
+    with pytest.raises(ApiError, match=f"block {n + 4} where {n + 3} was asked for"):
         hive.blocks()
 
 
