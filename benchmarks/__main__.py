@@ -2,10 +2,16 @@
 
 import sys
 
-from benchmarks import engine, group, memory
+from benchmarks import engine, feed, group, memory, snapshot
 from benchmarks.table import show
 
-PARTS = {"engine": engine.all_rows, "group": group.all_rows, "memory": memory.all_rows}
+PARTS = {
+    "engine": engine.all_rows,
+    "feed": feed.all_rows,
+    "group": group.all_rows,
+    "memory": memory.all_rows,
+    "snapshot": snapshot.all_rows,
+}
 
 
 def main() -> None:

@@ -81,6 +81,7 @@ def keeper(folder: Path) -> Callable[[str, bytes], None]:
     """Keeps evidence in a folder, the newest pieces of it."""
 
     def keep(name: str, evidence: bytes) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
         DISK.replace(folder / f"{name}.json", evidence)
         kept = sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime)
         for old in kept[:-_MOST_EVIDENCE]:

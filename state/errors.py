@@ -23,3 +23,7 @@ class StoreMismatchError(StateError):
 
 class ProofError(StateError):
     """A proof does not lead to the root it was made for."""
+
+
+class SnapshotError(StateError):
+    """A snapshot, or a part of one, is not what it says it is, or not what was asked for."""

@@ -1,30 +1,31 @@
 """The state of a replica: typed tables over a store, with root, trace and proofs (protocol section 9).
 
 Bounded tables stay decoded in memory, the others are read through. Several blocks may share one synced batch;
-what is not flushed yet is seen by every read. A failed write raises and leaves the state unusable.
+what is not flushed yet is seen by every read. A failed write raises and leaves the state unusable. The last blocks can
+be taken back (state/undo.py).
 """
 
 from collections.abc import Callable, Iterator
 from hashlib import sha256
 from typing import Any, TypeVar
 
-import msgspec
 from sortedcontainers import SortedDict
 
 from state import merkle
+from state.canonical import locate
 from state.codec import H
-from state.errors import StateError
-from state.schema import HEAD, NAMES, SINGLETONS, TABLES, Head
-from state.store import Store, identify
+from state.errors import StateError, StoreDamagedError
+from state.forest import Forest
+from state.layout import DIRTY, UNDO
+from state.layout import TABLES as _T
+from state.schema import HEAD, SINGLETONS, TABLES, Head
+from state.store import Reader, Store, identify
 from state.table import Key, Table, V, encode_value
 from state.tree import Tree
+from state.undo import Changed, History, Undo, Values
 from state.view import View
 
-_T, _D, _M, _X, _R = b"t", b"d", b"m", b"x", b"r"  # tables, dirty keys, merkle, traces, roots
-
-
 T = TypeVar("T")
-_encode = msgspec.msgpack.Encoder().encode
 
 
 class State:
@@ -35,7 +36,6 @@ class State:
         self.genesis_hash = genesis_hash
         self._store = store
         self._round_length = round_length
-        self._trace_keep = trace_keep
         self._pending: dict[bytes, bytes | None] = {}
         self._derived: dict[str, dict[Any, Any]] = {}
         self._resident: dict[str, Any] = {table.name: SortedDict() for table in TABLES if table.resident}
@@ -48,9 +48,9 @@ class State:
             found = store.get(_T + table.store_key(table.fixed))
             if found is not None:
                 self._resident["meta"][table.fixed] = table.decode(found)
-        self._dirty: dict[str, dict[bytes, bytes | None]] = {name: {} for name in NAMES}
-        self._trees = {name: self._tree(name) for name in NAMES}
-        self._load_dirty()
+        self._forest = Forest(self._raw, self._pending.__setitem__, store.iterate(DIRTY))
+        self._history = History(self._raw, self._pending.__setitem__, trace_keep, round_length)
+        self._history.open(self.height, store.iterate(UNDO))
         self._broken = False
 
     # -- reading
@@ -105,27 +105,64 @@ class State:
 
     def root(self, height: int) -> bytes | None:
         """The root after block ``height``, if that was a multiple of round_length and is kept."""
-        return self._raw(_R + height.to_bytes(8, "big"))
+        return self._history.root(height)
 
     def trace(self, height: int) -> bytes | None:
         """The trace of block ``height``, if it is kept."""
-        return self._raw(_X + height.to_bytes(8, "big"))
+        return self._history.trace(height)
+
+    def undo(self, height: int) -> Undo | None:
+        """What block ``height`` changed with the old values, and on what its trace stands, if it is kept."""
+        return self._history.undo(height)
+
+    def changes(self, height: int) -> list[Changed] | None:
+        """What block ``height`` changed, in the order of its trace, if it is kept."""
+        found = self._history.undo(height)
+        return None if found is None else found.changed
+
+    @property
+    def oldest_rewind(self) -> int:
+        """The oldest height that :meth:`rewind` can go back to; the present one if there is none."""
+        return self._history.oldest
 
     def proof(self, table: Table[Any], *key: int | str | bytes) -> tuple[merkle.Proof, merkle.Proof]:
         """(proof of the key within its table, proof of the table within the state), as of now."""
-        self._update_trees()
-        within = self._trees[table.name].proof(sha256(table.key(key or table.fixed)).digest())
-        return within, merkle.prove(self._tops(), sha256(table.name.encode()).digest())
+        within = self._forest.tree(table.name).proof(sha256(table.key(key or table.fixed)).digest())
+        return within, merkle.prove(self._forest.tops(), sha256(table.name.encode()).digest())
 
     def tree(self, name: str) -> Tree:
         """The tree of one table as of now, for walking down beside another replica's."""
-        self._update_trees()
-        return self._trees[name]
+        return self._forest.tree(name)
 
     def current_root(self) -> bytes:
         """The root of the state as it is now."""
-        self._update_trees()
-        return H(["root", self.genesis_hash, merkle.root_of(self._tops())])
+        return H(["root", self.genesis_hash, merkle.root_of(self._forest.tops())])
+
+    @property
+    def round_height(self) -> int | None:
+        """The height of the last round, at which ``round_tops``, ``round_page`` and ``round_bucket`` hold.
+
+        None where the trees of that round are not there: before the first round's end, after a migration or a
+        rewind beyond what is kept, until the next round ends.
+        """
+        return self._forest.height
+
+    def round_tops(self) -> list[tuple[str, bytes]] | None:
+        """(table name, root of the table) at ``round_height``, by name; a table without entries is left out."""
+        return self._forest.round_tops()
+
+    def round_page(self, table: str, path: bytes) -> bytes | None:
+        """The page (31 kinds, 31 hashes) of a table's tree at ``round_height``, at a path of nibbles, one a byte.
+
+        None if there is none: no such table, or at this path lies a bucket, or nothing.
+        """
+        tree = self._forest.round_tree(table)
+        return None if tree is None else tree.find_page(path)
+
+    def round_bucket(self, table: str, path: bytes) -> list[merkle.Entry] | None:
+        """The entries (k, v), sorted, of a bucket of a table's tree at ``round_height``; None if there is none."""
+        tree = self._forest.round_tree(table)
+        return None if tree is None else tree.find_bucket(path)
 
     def derive(self, table: Table[Any], compute: Callable[[View], T]) -> T:
         """What ``compute`` makes of a table of the state: computed once, and anew after an entry of it changed."""
@@ -145,16 +182,47 @@ class State:
         """Take a block's changes: trace, root at a round's end, one atomic synced write (unless put off)."""
         self._must_be_whole()
         self._broken = True  # until everything below has worked
-        changed = []
-        for table, key, value in view.changes():
+        changed, replaced = [], []
+        for table, key, value, old in view.differences():
             packed = table.key(key)
             raw = None if value is None else encode_value(value)
             changed.append([table.name, packed, raw])
-            self._take(table, key, packed, value, raw)
-        self._end_of_block(changed)
+            replaced.append(None if old is None else encode_value(old))
+            self._take(table, key, value, raw)
+            self._forest.change(table, sha256(packed).digest(), None if raw is None else sha256(raw).digest())
+        head = self.head
+        self._history.append(head, changed, replaced)
+        if head.height % self._round_length == 0:
+            self._forest.settle(head.height)
+            self._history.note_root(head.height, self.current_root())
         self._broken = False
         if flush:
             self.flush()
+
+    def rewind(self, height: int) -> None:
+        """Take the state back to what it was after block ``height``, as one atomic synced write.
+
+        Raises StateError, with nothing changed, if ``height`` is not between ``oldest_rewind`` and the head.
+        """
+        self._must_be_whole()
+        head = self.height
+        if not self.oldest_rewind <= height < head:
+            raise StateError(
+                f"the state is at {head} and can go back to {self.oldest_rewind} at the oldest, not to {height}: name "
+                f"a height between, or let the node replay from a snapshot or the genesis"
+            )
+        self._broken = True
+        for (name, packed), raw in self._values_after(height).items():
+            table, key = locate(name, packed)
+            self._take(table, key, None if raw is None else table.decode(raw), raw)
+        self._history.cut(height, head)
+        self._broken = False
+        self.flush()
+
+    def freeze(self) -> Reader:
+        """The store as it is now, for a snapshot: it stays so while the state goes on. The caller closes it."""
+        self.flush()
+        return self._store.freeze()
 
     def flush(self) -> None:
         """Write what is pending as one atom, synced to disk."""
@@ -182,61 +250,44 @@ class State:
             return self._pending[stored]
         return self._store.get(stored)
 
-    def _take(self, table: Table[Any], key: Key, packed: bytes, value: Any, raw: bytes | None) -> None:
+    def _take(self, table: Table[Any], key: Key, value: Any, raw: bytes | None) -> None:
         if table.resident:
             if value is None:
                 self._resident[table.name].pop(key, None)
             else:
                 self._resident[table.name][key] = value
         self._derived.pop(table.name, None)
-        stored = table.store_key(key)
-        k = sha256(packed).digest()
-        v = None if raw is None else sha256(raw).digest()
-        self._pending[_T + stored] = raw
-        self._pending[_D + table.prefix + k] = v or b""
-        self._dirty[table.name][k] = v
+        self._pending[_T + table.store_key(key)] = raw
 
-    def _end_of_block(self, changed: list[list[Any]]) -> None:
-        head = self.head
-        height = head.height
-        before = self.root(height - 1) if (height - 1) % self._round_length == 0 else self.trace(height - 1)
-        # the genesis state has no block before it: its trace begins the chain of traces
-        self._pending[_X + height.to_bytes(8, "big")] = _trace(before or merkle.ZERO, head.block_id, changed)
-        self._pending[_X + max(0, height - self._trace_keep).to_bytes(8, "big")] = None
-        if height % self._round_length == 0:
-            self._pending[_R + height.to_bytes(8, "big")] = self.current_root()
-            old = (height - self._trace_keep) // self._round_length * self._round_length
-            self._pending[_R + max(0, old).to_bytes(8, "big")] = None
+    def _values_after(self, height: int) -> Values:
+        """What was after block ``height`` of all that may differ now; the trees are brought there too.
 
-    def _tree(self, name: str) -> Tree:
-        prefix = _M + name.encode() + b"\0"
+        They stand at the end of the round before ``height`` afterwards, as far back as the undo records reach.
+        """
+        start = height // self._round_length * self._round_length
+        if start < self.oldest_rewind:
+            if self._forest.height is None or self._forest.height > height:
+                self._forest.unsettle()
+            values = self._history.before(height, self.height)
+            self._mark(values)
+            return values
+        values = self._history.before(start, self.height)
+        if self._forest.height == start:
+            self._forest.forget_changes()
+        else:
+            self._mark(values)
+            self._forest.settle(start)
+            if self.current_root() != self.root(start):
+                raise StoreDamagedError(
+                    f"what is kept of the last blocks does not lead back to the root of {start}: move the folder of "
+                    f"the state away and let the node replay"
+                )
+        later = self._history.after(start, height)
+        self._mark(later)
+        return values | later
 
-        def write(path: bytes, value: bytes | None) -> None:
-            self._pending[prefix + path] = value
-
-        return Tree(lambda path: self._raw(prefix + path), write)
-
-    def _load_dirty(self) -> None:
-        for stored, v in self._store.iterate(_D):
-            name, _, k = stored[1:].partition(b"\0")
-            self._dirty[name.decode()][k] = v or None
-
-    def _update_trees(self) -> None:
-        for name in NAMES:
-            dirty = self._dirty[name]
-            if dirty:
-                self._trees[name].update(dirty.items())
-                prefix = _D + name.encode() + b"\0"
-                for k in dirty:
-                    self._pending[prefix + k] = None
-                dirty.clear()
-
-    def _tops(self) -> list[merkle.Entry]:
-        """(sha256 of the name, root) of every table that has entries, sorted: the set under the state's root."""
-        tops = [(sha256(name.encode()).digest(), self._trees[name].root()) for name in NAMES]
-        return sorted(top for top in tops if top[1] != merkle.ZERO)
-
-
-def _trace(before: bytes, block_id: bytes, changed: list[list[Any]]) -> bytes:
-    """H(["trace", ...]); msgspec writes texts, bytes and None in the canonical form (tests hold it to state.codec)."""
-    return sha256(_encode(["trace", before, block_id, changed])).digest()
+    def _mark(self, values: Values) -> None:
+        """These entries have other values than the trees in the store say."""
+        for (name, packed), raw in values.items():
+            table, _ = locate(name, packed)
+            self._forest.change(table, sha256(packed).digest(), None if raw is None else sha256(raw).digest())

@@ -3,27 +3,30 @@
 A write is a list of (key, value or None = delete), applied as one atom.
 """
 
+import contextlib
 import fcntl
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import plyvel
 from sortedcontainers import SortedDict
 
 from state.errors import StateError, StoreDamagedError, StoreLockedError, StoreMismatchError
+from state.layout import IDENTITY
 
 #: Format of what stands in a store; a newer one is refused, an older one is migrated.
-FORMAT = 1
-_IDENTITY = b"!identity"
+#: 1: tables, trees, traces, roots; 2: undo records beside the traces.
+FORMAT = 2
 _LABEL = "WAGGLE"
 
 Batch = list[tuple[bytes, bytes | None]]
 
 
-class Store(Protocol):
-    """What the state needs of a store."""
+class Reader(Protocol):
+    """Entries to be read: of a store, or as they were when it was frozen."""
 
     def get(self, key: bytes) -> bytes | None:
         """The value of ``key``, or None."""
@@ -31,11 +34,18 @@ class Store(Protocol):
     def iterate(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         """All entries whose key begins with ``prefix``, by key."""
 
+    def close(self) -> None:
+        """Let go of it."""
+
+
+class Store(Reader, Protocol):
+    """What the state needs of a store."""
+
     def write(self, batch: Batch, *, sync: bool) -> None:
         """Apply the whole batch or nothing; with ``sync`` it is on disk before this returns."""
 
-    def close(self) -> None:
-        """Let go of the store."""
+    def freeze(self) -> Reader:
+        """The entries as they are now, whatever is written later."""
 
 
 class MemoryStore:
@@ -58,6 +68,11 @@ class MemoryStore:
                 self._entries.pop(key, None)
             else:
                 self._entries[key] = value
+
+    def freeze(self) -> Reader:
+        frozen = MemoryStore()
+        frozen._entries.update(self._entries)
+        return frozen
 
     def close(self) -> None:
         """Nothing to let go of."""
@@ -100,7 +115,7 @@ class LevelStore:
             os.close(self._lock)
             raise _damaged(folder, error) from error
         self._folder = folder
-        if genesis_hash is not None and not folder.joinpath(_LABEL).exists():
+        if genesis_hash is not None:
             _write_label(folder, genesis_hash)
 
     def get(self, key: bytes) -> bytes | None:
@@ -128,9 +143,45 @@ class LevelStore:
         except plyvel.Error as error:
             raise _damaged(self._folder, error) from error
 
+    def freeze(self) -> Reader:
+        return _Frozen(self._db.snapshot(), self._folder)
+
+    def size(self) -> int:
+        """Bytes of all files of the folder."""
+        found = 0
+        for path in self._folder.iterdir():
+            with contextlib.suppress(FileNotFoundError):  # LevelDB tidies up at any time
+                found += path.stat().st_size
+        return found
+
     def close(self) -> None:
         self._db.close()
         os.close(self._lock)
+
+
+class _Frozen:
+    """A LevelDB as it was at one moment."""
+
+    def __init__(self, snapshot: Any, folder: Path) -> None:
+        self._snapshot = snapshot
+        self._folder = folder
+
+    def get(self, key: bytes) -> bytes | None:
+        try:
+            value: bytes | None = self._snapshot.get(key, verify_checksums=True)
+        except plyvel.Error as error:
+            raise _damaged(self._folder, error) from error
+        return value
+
+    def iterate(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        try:
+            with self._snapshot.iterator(prefix=prefix, verify_checksums=True, fill_cache=False) as entries:
+                yield from entries
+        except plyvel.Error as error:
+            raise _damaged(self._folder, error) from error
+
+    def close(self) -> None:
+        self._snapshot.close()
 
 
 def _check_before_opening(folder: Path, genesis_hash: bytes | None) -> None:
@@ -148,13 +199,52 @@ def _check_before_opening(folder: Path, genesis_hash: bytes | None) -> None:
 
 
 def _write_label(folder: Path, genesis_hash: bytes) -> None:
-    """Which genesis and format the folder holds, readable without opening LevelDB."""
-    handle = os.open(folder.joinpath(_LABEL), os.O_WRONLY | os.O_CREAT, 0o600)
+    """Which genesis and format the folder holds, readable without opening LevelDB. One of an older format is replaced:
+    from now on an older version would not understand what is written.
+    """
+    label, content = folder.joinpath(_LABEL), bytes([FORMAT]) + genesis_hash
+    if not label.exists() or label.read_bytes() != content:
+        fresh = folder.joinpath(f"{_LABEL}.new")
+        write_synced(fresh, content)
+        fresh.replace(label)
+        sync_path(folder)
+
+
+def write_synced(path: Path, content: bytes) -> None:
+    """Write a file that is on disk before this returns; readable by its owner alone."""
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(handle, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(handle)
+
+
+def sync_path(path: Path) -> None:
+    """A file's bytes, or what was made, renamed or removed in a folder, are on disk before this returns."""
+    handle = os.open(path, os.O_RDONLY)
     try:
-        os.write(handle, bytes([FORMAT]) + genesis_hash)
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def clear_store(folder: Path) -> None:
+    """Remove a store that nobody holds, if there is one. Raises StoreLockedError."""
+    if folder.exists():
+        held = _hold(folder, create=False)
+        try:
+            shutil.rmtree(folder)
+        finally:
+            os.close(held)
+
+
+def settle_store(made: Path, folder: Path) -> None:
+    """Give a closed store the name of a folder that is empty or not there; it is on disk before that, and after."""
+    for path in made.iterdir():
+        sync_path(path)
+    sync_path(made)
+    made.rename(folder)
+    sync_path(folder.parent)
 
 
 def _hold(folder: Path, *, create: bool) -> int:
@@ -185,15 +275,19 @@ def _damaged(folder: Path, error: Exception) -> StoreDamagedError:
 def identify(store: Store, genesis_hash: bytes) -> bool:
     """Check that ``store`` belongs to this genesis and format; True when it is new and was marked now.
 
+    A store of format 1 becomes one of format 2 by its mark alone: its undo records begin with the next block.
     Raises StoreMismatchError, having changed nothing.
     """
-    found = store.get(_IDENTITY)
+    found = store.get(IDENTITY)
+    ours = bytes([FORMAT]) + genesis_hash
     if found is None:
         if next(store.iterate(b""), None) is not None:
             raise StoreMismatchError("the store holds something that is no Waggle state: name another folder")
-        store.write([(_IDENTITY, bytes([FORMAT]) + genesis_hash)], sync=True)
+        store.write([(IDENTITY, ours)], sync=True)
         return True
     _compare(found, genesis_hash)
+    if found != ours:
+        store.write([(IDENTITY, ours)], sync=True)
     return False
 
 

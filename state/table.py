@@ -28,7 +28,7 @@ class Table(Generic[V]):
     with exactly one entry, under that key of the table ``name`` (the singletons of ``meta``).
     """
 
-    __slots__ = ("decode", "fields", "fixed", "name", "prefix", "resident", "value")
+    __slots__ = ("_decode_key", "decode", "fields", "fixed", "name", "prefix", "resident", "value")
 
     def __init__(
         self, name: str, fields: tuple[type, ...], value: type[V], *, resident: bool = False, fixed: Key = ()
@@ -40,6 +40,7 @@ class Table(Generic[V]):
         self.fixed = fixed
         self.prefix = name.encode() + b"\0"
         self.decode = msgspec.msgpack.Decoder(value).decode
+        self._decode_key = msgspec.msgpack.Decoder(tuple.__class_getitem__(fields)).decode
 
     def key(self, fields: Key) -> bytes:
         """The canonical msgpack array of the key fields: what roots, traces and proofs speak of."""
@@ -47,6 +48,17 @@ class Table(Generic[V]):
             return _encode(fields)
         except (OverflowError, UnicodeEncodeError) as error:
             raise CodecError(f"{self.name}: the key {fields!r} has no canonical form") from error
+
+    def unpack_key(self, packed: bytes) -> Key:
+        """The fields of a key that :meth:`key` made. Raises CodecError for any other bytes."""
+        try:
+            fields: Key = self._decode_key(packed)
+            again = _encode(fields)
+        except (msgspec.MsgspecError, ValueError, OverflowError) as error:
+            raise CodecError(f"no key of the table {self.name}: {packed[:32].hex()}...") from error
+        if again != packed or any(type(field) is int and field < 0 for field in fields):
+            raise CodecError(f"not the canonical form of a key of the table {self.name}: {packed[:32].hex()}...")
+        return fields
 
     def store_key(self, fields: Key) -> bytes:
         """The key inside the store: ordered as the fields are (integers by size, text by its bytes)."""

@@ -39,7 +39,10 @@ class Tree:
         return _hash(self._page(b""), 0)
 
     def update(self, changes: Iterable[tuple[bytes, bytes | None]]) -> bytes:
-        """Apply (k, v or None = delete) and return the new root."""
+        """Apply (k, v or None = delete), each k once, and return the new root.
+
+        Into an empty part of the tree everything goes at once: many entries are built so, not put in one by one.
+        """
         ordered = sorted(changes, key=lambda change: change[0])
         if ordered:
             self._update_page(b"", ordered)
@@ -68,6 +71,26 @@ class Tree:
     def nodes(self, path: bytes) -> bytes:
         """The page at ``path`` (31 kinds, 31 hashes): what two replicas compare walking down."""
         return bytes(self._page(path))
+
+    def find_page(self, path: bytes) -> bytes | None:
+        """The page at ``path`` if there is one: a path may have a bucket instead, or nothing."""
+        page = self._pages.get(path) or self._read(b"P" + path)
+        return bytes(page) if page is not None and page[0] else None
+
+    def find_bucket(self, path: bytes) -> list[Entry] | None:
+        """The entries of the bucket at ``path`` (up to 32, sorted), if there is one."""
+        return self._bucket(path) or None
+
+    def overlay(self) -> "Tree":
+        """A tree that begins as this one does now; its updates stay in memory and leave this one as it is."""
+        written: dict[bytes, bytes | None] = {}
+
+        def read(path: bytes) -> bytes | None:
+            if path in written:
+                return written[path]
+            return self.find_page(path[1:]) if path[:1] == b"P" else self._read(path)
+
+        return Tree(read, written.__setitem__)
 
     def _page(self, path: bytes) -> bytearray:
         page = self._pages.get(path)
@@ -112,14 +135,17 @@ class Tree:
         if kind & _CHILD:
             count, hashed = self._update_page(path, changes)
             return (count | _CHILD if count else 0), hashed
-        entries = self._bucket(path) if kind else []
-        for k, v in changes:
-            at = bisect_left(entries, (k,))
-            present = at < len(entries) and entries[at][0] == k
-            if v is not None:
-                entries[at : at + present] = [(k, v)]
-            elif present:
-                del entries[at]
+        if kind:
+            entries = self._bucket(path)
+            for k, v in changes:
+                at = bisect_left(entries, (k,))
+                present = at < len(entries) and entries[at][0] == k
+                if v is not None:
+                    entries[at : at + present] = [(k, v)]
+                elif present:
+                    del entries[at]
+        else:
+            entries = [(k, v) for k, v in changes if v is not None]
         if len(entries) > _BUCKET_MAX:
             if kind:
                 self._write(b"B" + path, None)

@@ -7,6 +7,7 @@ from state.table import Key, Table, V
 
 T = TypeVar("T")
 Change = tuple[Table[Any], Key, Any]  # value None = deleted
+Difference = tuple[Table[Any], Key, Any, Any]  # value, value before (None = absent)
 
 
 class Base(Protocol):
@@ -81,12 +82,16 @@ class View:
 
     def changes(self) -> list[Change]:
         """The entries whose value differs from that before the block, by table name and key fields."""
+        return [(table, key, value) for table, key, value, _ in self.differences()]
+
+    def differences(self) -> list[Difference]:
+        """As ``changes``, each with the value before the block."""
         base = self._base
         return [
-            (table, key, value)
+            (table, key, value, old)
             for name in sorted(self._writes)
             for key, (table, value) in sorted(self._writes[name].items(), key=lambda item: item[0])
-            if base.get(table, *key) != value
+            if (old := base.get(table, *key)) != value
         ]
 
     def _write(self, table: Table[Any], value: Any, key: Key) -> None:

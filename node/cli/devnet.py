@@ -2,17 +2,30 @@
 
 import asyncio
 import json
+import signal
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 from rich.console import Console
 
+from node.devnet.cluster import Cluster
 from node.devnet.display import watcher
+from node.devnet.manners import MANNERS, Manner, manner
+from node.devnet.node_files import operator
 from node.devnet.running import run_scenario
 from node.devnet.scenarios import SCENARIOS
+
+
+def _manners(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[Manner, ...]:
+    """How each API server answers, of NAME or NAME:NUMBER."""
+    try:
+        return tuple(manner(value) for value in values)
+    except ValueError as error:
+        raise click.BadParameter(str(error), ctx, param) from error
 
 
 @click.command()
@@ -32,8 +45,34 @@ from node.devnet.scenarios import SCENARIOS
     type=click.Path(path_type=Path, file_okay=False),
     help="Keep everything here: genesis.toml, node logs, api.log, chain/blocks.json. It must be empty.",
 )
+@click.option(
+    "--api",
+    "apis",
+    multiple=True,
+    callback=_manners,
+    metavar="MANNER",
+    help=f"One API server, which answers so; name it again for each more. One of: {', '.join(MANNERS)}. "
+    "Without it, two honest ones, or what the scenario needs.",
+)
+@click.option(
+    "--keep-running",
+    "--stay",
+    "stay",
+    is_flag=True,
+    help="Go on after the scenario until Ctrl-C, with an account for a newcomer: to join by hand.",
+)
 @click.option("--json", "as_json", is_flag=True, help="The last line on standard output is a summary for machines.")
-def devnet(nodes: int, interval: int, lag: int, rounds: int, scenario: str, data: Path | None, as_json: bool) -> None:
+def devnet(
+    nodes: int,
+    interval: int,
+    lag: int,
+    rounds: int,
+    scenario: str,
+    data: Path | None,
+    apis: tuple[Manner, ...],
+    stay: bool,
+    as_json: bool,
+) -> None:
     """Start a Hive of your own and a group of node processes on it, and watch them hold an account together.
 
     \b
@@ -42,11 +81,14 @@ def devnet(nodes: int, interval: int, lag: int, rounds: int, scenario: str, data
     leader-dies  the leader is killed at the worst moment, a recast takes over
     absent       two of five stop for good, their keys rotate out
     expire       a payout's signatures are withheld until it expires; it is paid once
+    servers      one of three API servers lies and one is slow; every node bans the liar
 
     Example:  waggle devnet --scenario all --json
     """
     if data is not None and data.exists() and any(data.iterdir()):
         raise click.UsageError(f"{data} is not empty: name a new folder")
+    if stay and scenario == "all":
+        raise click.UsageError("--keep-running goes on after one scenario: name it with --scenario")
     console = Console(stderr=as_json)
     names = list(SCENARIOS) if scenario == "all" else [scenario]
     with tempfile.TemporaryDirectory(prefix="waggle-devnet-") as scratch:
@@ -63,6 +105,8 @@ def devnet(nodes: int, interval: int, lag: int, rounds: int, scenario: str, data
                     lag=lag,
                     rounds=rounds,
                     watch=watcher(console, f"waggle devnet: {name}"),
+                    apis=apis,
+                    stay=partial(_stay, console) if stay else None,
                 )
             )
             summaries.append(found)
@@ -71,6 +115,22 @@ def devnet(nodes: int, interval: int, lag: int, rounds: int, scenario: str, data
     if as_json:
         click.echo(json.dumps(summaries[0] if scenario != "all" else {"ok": ok, "scenarios": summaries}))
     sys.exit(0 if ok else 1)
+
+
+async def _stay(console: Console, cluster: Cluster) -> None:
+    """Say what a newcomer needs, and go on until Ctrl-C."""
+    lines = [f"  API {operator(index):<10} {url}" for index, url in enumerate(cluster.urls)]
+    lines.append(f"  genesis        {cluster.folder / 'genesis.toml'}")
+    if cluster.guest is not None:
+        lines.append(f"  to join with   {cluster.guest.account}, its active key in {cluster.guest_key(cluster.guest)}")
+    lines.append("The group goes on until Ctrl-C.")
+    for line in lines:
+        console.print(line, soft_wrap=True, highlight=False)
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, ended.set)
+    await ended.wait()
 
 
 def _tell(console: Console, found: dict[str, Any]) -> None:

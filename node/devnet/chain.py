@@ -10,13 +10,20 @@ from typing import Any
 
 import msgspec
 
-from node.devnet.checks import check_credits, recover_keys
+from node.devnet.checks import (
+    POOL_LIFETIME,
+    check_credits,
+    check_expiration,
+    check_tapos,
+    count_custom,
+    recover_keys,
+)
 from node.devnet.errors import AUTHORITY_NAMES, HivedRefusalError, require
 from node.devnet.evaluate import evaluate
 from node.devnet.ledger import Account, Ledger
 from node.devnet.validate import validate
 from processors.hive.authority import required_authorities, verify_authority
-from processors.hive.block import Header, block_id, merkle_root, reference_prefix, show_header, witness_digest
+from processors.hive.block import Header, block_id, merkle_root, show_header, witness_digest
 from processors.hive.chain import Chain
 from processors.hive.crypto import public_key, sign
 from processors.hive.errors import AuthorityError
@@ -32,12 +39,8 @@ from processors.hive.transaction import (
 BLOCK_INTERVAL = 3  # seconds
 MAX_BLOCK_SIZE = 65_536
 HEADER_SIZE = 124  # and the number of transactions, as the producer counts
-POOL_LIFETIME = 3_600  # seconds that a pool keeps a transaction
-CUSTOM_OPS_PER_BLOCK = 5
-TAPOS_SLOTS = 65_536
 INITIAL_WITNESS = "initminer"
 _NOT_RECOVERED: frozenset[bytes] = frozenset({b"not recovered"})
-_NAME_FIELDS = ("required_auths", "required_posting_auths", "required_active_auths", "required_owner_auths")
 
 
 class Pooled(msgspec.Struct, frozen=True):
@@ -253,7 +256,7 @@ class DevnetChain:
         """hived's order: duplicates, the limit of custom operations, then everything else; into the pool."""
         known = entry.txid in self.ledger.known
         require(not known, "!is_known_transaction( trx_id )", "Duplicate transaction check failed")
-        counts = self._count_custom(entry.tx)
+        counts = count_custom(entry.tx, self._custom_counts)
         entry = self._apply(entry)
         self._custom_counts.update(counts)
         self.pool.append(entry)
@@ -264,8 +267,8 @@ class DevnetChain:
         """Check and run a transaction on the ledger, in hived's order of checks; all of it or nothing."""
         now, tx, ledger = self.head_time, entry.tx, self.ledger
         if self.head_number > 0:
-            self._check_expiration(entry, now)
-            self._check_tapos(tx)
+            check_expiration(tx.expiration, entry.drop_at, now, self.rules)
+            check_tapos(tx, self.head_number, lambda number: self.blocks[number - 1].id)
         if entry.keys is _NOT_RECOVERED:  # else it was validated when it came
             words = "A transaction must have at least one operation"
             require(len(tx.operations) > 0, "operations.size() > 0", words)
@@ -286,36 +289,3 @@ class DevnetChain:
             ledger.undo(mark)
             raise
         return entry
-
-    def _check_expiration(self, entry: Pooled, now: int) -> None:
-        latest = now + (86_400 if self.rules >= 28 else POOL_LIFETIME)
-        if entry.tx.expiration > latest:
-            limit = "HIVE_MAX_TIME_UNTIL_SIGNATURE_EXPIRATION" if self.rules >= 28 else "HIVE_MAX_TIME_UNTIL_EXPIRATION"
-            raise HivedRefusalError("transaction_expiration_exception", f"trx.expiration <= now + {limit}: ")
-        if now >= entry.drop_at:
-            words = "now < full_transaction->get_runtime_expiration(): "
-            raise HivedRefusalError("transaction_expiration_exception", words)
-
-    def _check_tapos(self, tx: Transaction) -> None:
-        head = self.head_number
-        number = head - (head - tx.ref_block_num) % TAPOS_SLOTS
-        found = self.block(number) if number > 0 else None
-        expected = reference_prefix(found.id) if found is not None else 0
-        if tx.ref_block_prefix != expected:
-            words = "trx.ref_block_prefix == tapos_block_summary.block_id._hash[1]: "
-            raise HivedRefusalError("transaction_tapos_exception", words)
-
-    def _count_custom(self, tx: Transaction) -> dict[str, int]:
-        """The pool's limit of custom operations, an account and block; a block may hold more."""
-        counts: dict[str, int] = {}
-        for operation in tx.operations:
-            if operation.name in ("custom_json", "custom", "custom_binary"):
-                names = {name for field in _NAME_FIELDS for name in operation.value.get(field, ()) if type(name) is str}
-                for name in sorted(names):
-                    counts[name] = counts.get(name, self._custom_counts.get(name, 0)) + 1
-                    require(
-                        counts[name] <= CUSTOM_OPS_PER_BLOCK,
-                        "insert_info.first->second <= HIVE_CUSTOM_OP_BLOCK_LIMIT",
-                        f"Account {name} already submitted {CUSTOM_OPS_PER_BLOCK} custom json operation(s) this block.",
-                    )
-        return counts

@@ -5,55 +5,52 @@ import json
 import os
 import signal
 import sys
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from node.devnet.chain import DevnetChain
-from node.devnet.founding import CHAIN, MemberKeys, found, genesis_document, member_keys, new_chain
+from node.devnet.founding import CHAIN, MemberKeys, found, genesis_document, guest_keys, member_keys, new_chain
+from node.devnet.manners import HONEST, Manner
+from node.devnet.node_files import write_guest, write_node
 from node.devnet.observer import Observer
 from node.devnet.server import DevnetServer
 from node.genesis_text import to_toml
-from node.signer.keys import write_key
 from processors.genesis import Genesis
 from processors.hive.block import reference_prefix
 from processors.hive.operations import Operation, active_custom_json
 from processors.hive.transaction import Transaction
 
-_CONFIG = """\
-[node]
-account = "{account}"
-genesis = "../genesis.toml"
-data = "data"
-poll_seconds = {poll}
-
-[keys]
-account = "account.wif"
-signing = "signing.wif"
-
-[[api]]
-url = "{first}"
-operator = "north"
-
-[[api]]
-url = "{second}"
-operator = "south"
-
-[log]
-format = "json"
-level = "info"
-"""
+_START_WAIT = 30  # seconds until the chain begins without a node that has asked for nothing yet
 _STOP_WAIT = 5  # seconds until a node that was asked to stop is killed
+GUEST_COLLATERAL = 120
+TWO_HONEST = (HONEST, HONEST)
 
 
 class Cluster:
     """The processes and files of one devnet under ``folder``."""
 
-    def __init__(self, folder: Path, nodes: int, *, interval: float, lag: int, spares: int = 0) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        nodes: int,
+        *,
+        interval: float,
+        lag: int,
+        spares: int = 0,
+        apis: Sequence[Manner] = TWO_HONEST,
+        guest: bool = False,
+    ) -> None:
         self.folder = folder
         self.interval = interval
+        self.apis = tuple(apis)
         self.members = [member_keys(number) for number in range(1, nodes + 1)]
         self.spares = [member_keys(number) for number in range(nodes + 1, nodes + spares + 1)]
-        self.chain: DevnetChain = new_chain(self.members + self.spares, self.members[0], lag=lag)
+        #: An account with funds and collateral, and no node: for whoever wants to join by hand.
+        self.guest = guest_keys() if guest else None
+        accounts = self.members + self.spares + ([self.guest] if self.guest is not None else [])
+        self.chain: DevnetChain = new_chain(accounts, self.members[0], lag=lag)
         folder.mkdir(parents=True, exist_ok=True)
         self.server = DevnetServer(self.chain, interval=interval, log=folder / "api.log")
         self.urls: list[str] = []
@@ -67,19 +64,36 @@ class Cluster:
             self.members,
             start_block=parameters["round_length"],
             parameters=parameters,
-            collateral=document.pop("collateral", None),
+            collateral=(document.pop("collateral", None) or {}) | self._of_guest(),
             **document,
         )
         self.genesis = found(text)
         (self.folder / "genesis.toml").write_text(to_toml(text))
         self.observer = Observer(self.chain, self.genesis)
         self.server.on_block.append(self.observer.on_block)
-        self.urls = [await self.server.listen(), await self.server.listen()]
+        self.urls = [await self.server.listen(manner=manner) for manner in self.apis]
         for member in self.members + self.spares:
-            self._write_node(member)
+            write_node(self.folder / member.account, member, self.urls, interval=self.interval)
+        if self.guest is not None:
+            write_guest(self.guest_key(self.guest), self.guest)
         for member in self.members:
             await self.start_node(member.account)
+        await self._all_asked()
         self.server.start_clock()
+
+    def guest_key(self, guest: MemberKeys) -> Path:
+        """The file with the guest's active key."""
+        return self.folder / guest.account / "active.wif"
+
+    def _of_guest(self) -> dict[str, int]:
+        return {self.guest.account: GUEST_COLLATERAL} if self.guest is not None else {}
+
+    async def _all_asked(self) -> None:
+        """Until every node has asked for something, or ended: one that began after start_block signs much later."""
+        deadline = time.monotonic() + _START_WAIT
+        wanted = set(self.running)
+        while not wanted <= self.server.clients and not self.died() and time.monotonic() < deadline:
+            await asyncio.sleep(0.02)
 
     async def start_node(self, account: str) -> None:
         """Start a member's node (again)."""
@@ -119,15 +133,16 @@ class Cluster:
 
     def roots(self) -> dict[str, dict[int, str]]:
         """What each node logged of its roots: account -> height -> root."""
-        found: dict[str, dict[int, str]] = {}
-        for member in self.members + self.spares:
-            log = self.folder / member.account / "node.log"
-            roots = found.setdefault(member.account, {})
-            for line in log.read_text().splitlines() if log.exists() else []:
-                if '"event": "round"' in line:
-                    entry = json.loads(line)
-                    roots[entry["height"]] = entry["root"]
-        return found
+        return {
+            member.account: {entry["height"]: entry["root"] for entry in self.events(member.account, "round")}
+            for member in self.members + self.spares
+        }
+
+    def events(self, account: str, event: str) -> list[dict[str, Any]]:
+        """The lines of one event in a node's log, oldest first."""
+        log = self.folder / account / "node.log"
+        lines = log.read_text().splitlines() if log.exists() else []
+        return [json.loads(line) for line in lines if f'"event": "{event}"' in line]
 
     def broadcasts(self) -> list[dict[str, Any]]:
         """The API's log of broadcasts, oldest first."""
@@ -142,17 +157,6 @@ class Cluster:
         head = self.chain.head_number
         tx = Transaction(head & 0xFFFF, reference_prefix(self.chain.head_id), self.chain.head_time + 300, (operation,))
         self.chain.submit(member.account_key.sign_transaction(tx, CHAIN))
-
-    def _write_node(self, member: MemberKeys) -> None:
-        home = self.folder / member.account
-        home.mkdir(exist_ok=True)
-        for name, key in (("account.wif", member.account_key), ("signing.wif", member.signing_key)):
-            if not (home / name).exists():
-                write_key(home / name, key)
-        poll = min(1.0, max(0.005, self.interval / 3))
-        (home / "config.toml").write_text(
-            _CONFIG.format(account=member.account, poll=round(poll, 4), first=self.urls[0], second=self.urls[1])
-        )
 
 
 def _environment() -> dict[str, str]:

@@ -43,6 +43,11 @@ def member_keys(number: int) -> MemberKeys:
     return MemberKeys(name, devnet_key(f"{name} active"), devnet_key(f"{name} signing"))
 
 
+def guest_keys() -> MemberKeys:
+    """The account of a newcomer, who makes a signing key of its own."""
+    return MemberKeys("newcomer", devnet_key("newcomer active"), devnet_key("newcomer signing"))
+
+
 def one_key(key: bytes) -> Authority:
     """An authority of one key."""
     return Authority(1, (), ((key, 1),))

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 from node.devnet import facts
-from node.devnet.chain import DevnetChain
+from node.devnet.behind import ShownChain
+from node.devnet.chain import INITIAL_WITNESS
 from node.devnet.errors import HivedRefusalError
 from node.devnet.ledger import Account
 from processors.hive.authority import required_authorities, verify_authority
@@ -49,7 +50,7 @@ def bad_cast(words: str) -> RpcError:
 class Methods:
     """The methods by full name. ``broadcast`` takes a transaction and returns its id, or raises HivedRefusalError."""
 
-    def __init__(self, chain: DevnetChain, broadcast: Callable[[Transaction], bytes]) -> None:
+    def __init__(self, chain: ShownChain, broadcast: Callable[[Transaction], bytes]) -> None:
         self.chain = chain
         self.broadcast = broadcast
         self._table: dict[str, Callable[[Any], Any]] = {
@@ -66,6 +67,7 @@ class Methods:
             "condenser_api.verify_authority": lambda p: self.verify(_first(p)),
             "condenser_api.get_key_references": lambda p: self.key_references(_first(p)),
             "condenser_api.get_chain_properties": lambda p: facts.chain_properties(chain),
+            "condenser_api.get_witness_by_account": lambda p: self.witness_of(_first(p)),
             "block_api.get_block": lambda p: _wrapped("block", self.block(_named(p, "block_num"), typed=True)),
             "block_api.get_block_header": lambda p: self.header(_named(p, "block_num")),
             "block_api.get_block_range": lambda p: self.range(_named(p, "starting_block_num"), _named(p, "count")),
@@ -73,9 +75,12 @@ class Methods:
             "database_api.get_version": lambda p: facts.version(chain),
             "database_api.get_dynamic_global_properties": lambda p: facts.properties(chain, typed=True),
             "database_api.find_accounts": lambda p: {"accounts": self.accounts(_named(p, "accounts"), typed=True)},
+            "database_api.find_witnesses": lambda p: {"witnesses": self.witnesses(_named(p, "owners"), typed=True)},
+            "database_api.get_active_witnesses": self.active_witnesses,
             "database_api.verify_authority": lambda p: {"valid": self.verify(_named(p, "trx"))},
             "network_broadcast_api.broadcast_transaction": lambda p: self.broadcast_one(_named(p, "trx"), {}),
             "account_by_key_api.get_key_references": lambda p: {"accounts": self.key_references(_named(p, "keys"))},
+            "rc_api.find_rc_accounts": lambda p: {"rc_accounts": self.credits(_named(p, "accounts"))},
             "transaction_status_api.find_transaction": lambda p: self.find(_named(p, "transaction_id")),
         }
 
@@ -115,7 +120,7 @@ class Methods:
         """block_api.get_block_range: at most 1,000 blocks, fewer at the head."""
         if not 1 <= _number(count) <= MAX_RANGE:
             raise _asserted(-32003, f"count <= {MAX_RANGE}", f"You can only ask for {MAX_RANGE} blocks")
-        numbers = range(_number(start), min(_number(start) + _number(count), self.chain.head_number + 1))
+        numbers = range(max(1, _number(start)), min(_number(start) + _number(count), self.chain.head_number + 1))
         return {"blocks": [self.chain.show_block(number, typed=True) for number in numbers]}
 
     def operations_in(self, number: Any) -> list[dict[str, Any]]:
@@ -180,6 +185,29 @@ class Methods:
             ]
             for key in wanted
         ]
+
+    def credits(self, names: Any) -> list[dict[str, Any]]:
+        """find_rc_accounts."""
+        found = self.chain.ledger.accounts
+        return [facts.resource_credits(self.chain, found[name]) for name in _names(names) if name in found]
+
+    # -- witnesses
+
+    def witnesses(self, owners: Any, *, typed: bool) -> list[dict[str, Any]]:
+        """find_witnesses."""
+        if not 0 < len(_names(owners)) <= MAX_RANGE:
+            expression = "0 < args.owners.size() && args.owners.size() <= DATABASE_API_SINGLE_QUERY_LIMIT"
+            raise _asserted(-32003, expression, "list of witnesses to find not filled or too big")
+        return [facts.witness(self.chain, typed=typed) for owner in owners if owner == INITIAL_WITNESS]
+
+    def witness_of(self, account: Any) -> dict[str, Any] | None:
+        """condenser_api.get_witness_by_account."""
+        return next(iter(self.witnesses([account], typed=False)), None)
+
+    def active_witnesses(self, params: Any) -> dict[str, Any]:
+        """database_api.get_active_witnesses."""
+        future = {"future_witnesses": [INITIAL_WITNESS]} if dict(params).get("include_future") is True else {}
+        return {"witnesses": [INITIAL_WITNESS], **future}
 
     # -- transactions
 
@@ -254,6 +282,12 @@ def _named(params: Any, name: str) -> Any:
     if type(params) is dict and name in params:
         return params[name]
     raise bad_cast(f"{name} is missing")
+
+
+def _names(value: Any) -> list[str]:
+    if type(value) is not list or not all(type(name) is str for name in value):
+        raise bad_cast("a list of names is expected")
+    return value
 
 
 def _number(value: Any) -> int:

@@ -2,18 +2,22 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
 from node.devnet.cluster import Cluster
 from node.devnet.founding import GROUP
+from node.devnet.manners import Manner, manner
 from node.devnet.observer import Ended
 from node.devnet.scenarios import SCENARIOS
 from node.devnet.watching import PARAMETERS, PAYOUT, ScenarioFailedError, chain_authority, until
 from processors.genesis import ROLES
 from processors.hive.keys import public_key_to_text
 from state.schema import NODE
+
+#: Something that goes on beside a devnet.
+Watch = Callable[[Cluster], Coroutine[Any, Any, None]]
 
 
 async def run_scenario(
@@ -24,11 +28,19 @@ async def run_scenario(
     interval: float,
     lag: int,
     rounds: int,
-    watch: Callable[[Cluster], Coroutine[Any, Any, None]],
+    watch: Watch,
+    apis: Sequence[Manner] = (),
+    stay: Watch | None = None,
 ) -> dict[str, Any]:
-    """Run one scenario in ``folder`` and return its summary (ok, facts, and what the chain shows)."""
+    """Run one scenario in ``folder`` and return its summary (ok, facts, and what the chain shows).
+
+    ``apis``: how each API server answers, if not as the scenario wants it. ``stay``: awaited at the end, while
+    everything still runs; then there is an account for a newcomer too.
+    """
     scenario = SCENARIOS[name]
-    cluster = Cluster(folder, nodes, interval=interval, lag=lag, spares=len(scenario.spares))
+    manners = tuple(apis) or tuple(map(manner, scenario.apis))
+    spares = len(scenario.spares)
+    cluster = Cluster(folder, nodes, interval=interval, lag=lag, spares=spares, apis=manners, guest=stay is not None)
     collateral = {member.account: amount for member, amount in zip(cluster.spares, scenario.spares, strict=True)}
     begun = time.monotonic()
     failure = ""
@@ -40,6 +52,8 @@ async def run_scenario(
         done = cluster.observer.rounds_agreed + cluster.observer.rounds_open
         await until(cluster, f"{rounds} rounds", lambda: _rounds(cluster) >= rounds, max(1, rounds - done + 2))
         await _same_roots(cluster)
+        if stay is not None:
+            await stay(cluster)
     except ScenarioFailedError as error:
         failure = str(error)
     finally:

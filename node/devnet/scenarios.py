@@ -21,6 +21,7 @@ class Scenario(NamedTuple):
     run: Callable[[Cluster], Awaitable[dict[str, Any]]]
     parameters: Mapping[str, Any] = MappingProxyType({})
     spares: tuple[int, ...] = ()  # collateral of each member that joins later
+    apis: tuple[str, ...] = ("honest", "honest")  # how each API server answers (manners.py)
 
 
 async def founded(cluster: Cluster, rounds: int = 12) -> None:
@@ -207,10 +208,31 @@ async def expire_scenario(cluster: Cluster) -> dict[str, Any]:
     return {"payload": payload, "expired": txid, "paid_by": second, "turned_away": gate.turned_away}
 
 
+async def servers_scenario(cluster: Cluster) -> dict[str, Any]:
+    """The first of three servers lies and the second is slow: the group founds and pays, every node bans the liar."""
+    liar = cluster.urls[0]
+    facts = await found_scenario(cluster)
+
+    def banned() -> dict[str, str]:
+        found = {account: cluster.events(account, "server_banned") for account in cluster.running}
+        return {account: lines[0]["why"] for account, lines in found.items() if lines}
+
+    await until(cluster, "every node's ban of the liar", lambda: set(banned()) == set(cluster.running), 12)
+    for account in cluster.running:
+        wrongly = {line["server"] for line in cluster.events(account, "server_banned")} - {liar}
+        if wrongly:
+            raise ScenarioFailedError(f"{account} banned {', '.join(sorted(wrongly))}, which never lied")
+    return {**facts, "liar": liar, "banned_for": banned()}
+
+
+#: An answer takes a whole block at a devnet's usual speed, as one of 3 s does on Hive.
+_SLOW = "slow:0.05"
+
 SCENARIOS: dict[str, Scenario] = {
     "found": Scenario(found_scenario),
     "join": Scenario(join_scenario, spares=(200, 150)),
     "leader-dies": Scenario(leader_dies_scenario),
     "absent": Scenario(absent_scenario),
     "expire": Scenario(expire_scenario, parameters={"payload_lifetime": 75}),
+    "servers": Scenario(servers_scenario, apis=("leaves-out", _SLOW, "honest")),
 }

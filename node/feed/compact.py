@@ -1,4 +1,4 @@
-"""Archives written live have a frame for every few blocks; here closed segments get full ones, some fifth smaller."""
+"""Archives written live have a frame for every few blocks; closed segments get full ones: small blocks take half."""
 
 import os
 from pathlib import Path

@@ -15,6 +15,8 @@ LONGEST_REST = 60.0  # seconds
 BAN, LONGEST_BAN = 600.0, 86_400.0  # seconds: the first ban, and what it doubles up to
 #: An answer that takes longer than this is a slow one.
 SLOW = 1.5  # seconds
+#: Seconds by which a server may be slower than twice the quickest and still be asked first.
+NEAR = 0.1
 _WEIGHT = 0.2
 _SLOW_SCORE = 0.5
 _FAILED = 0.6
@@ -74,7 +76,8 @@ class Servers:
         """Those that neither rest nor are banned, the best first."""
         now = self._clock()
         found = [s for s in self._servers if s.rests_until <= now and s.banned_until <= now]
-        return sorted(found, key=lambda s: (-int(s.score * _STEPS), s.place))
+        quickest = min((s.seconds for s in found), default=0.0)
+        return sorted(found, key=lambda s: (-int(s.score * _STEPS), s.seconds > 2 * quickest + NEAR, s.place))
 
     def best(self) -> Server:
         """The one to ask first. Raises NobodyError while all rest or are banned."""

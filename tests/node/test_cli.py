@@ -33,7 +33,7 @@ def waggle(*words):
     """What a shell sees of a command that succeeds: its standard output."""
     found = CliRunner().invoke(cli, [str(word) for word in words], catch_exceptions=False)
     assert found.exit_code == 0, found.output
-    return found.output
+    return found.stdout
 
 
 def failing(capsys, monkeypatch, *words):
@@ -110,7 +110,7 @@ def test_as_a_module_and_as_a_script_it_is_the_same():
 
 def test_new_writes_a_document_that_only_needs_its_proofs(tmp_path):
     path, key = tmp_path / "genesis.toml", tmp_path / "signing.wif"
-    public = waggle("keys", "new", key).strip()
+    public = waggle("keys", "new", key, "--plain-wif").strip()
     shown = waggle(
         "genesis",
         "new",
@@ -213,7 +213,7 @@ def test_a_file_that_is_not_there(tmp_path, capsys, monkeypatch, words):
 
 def test_new_prints_the_public_half_and_keeps_the_other(tmp_path):
     path = tmp_path / "signing.wif"
-    found = json.loads(waggle("keys", "new", path, "--prefix", "TST", "--json"))
+    found = json.loads(waggle("keys", "new", path, "--prefix", "TST", "--plain-wif", "--json"))
     [key] = load_keys(path)
     assert found == {"path": str(path), "public_key": public_key_to_text(key.public, "TST")}
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -222,7 +222,7 @@ def test_new_prints_the_public_half_and_keeps_the_other(tmp_path):
 
 def test_new_never_overwrites_a_key(tmp_path, capsys, monkeypatch):
     path = tmp_path / "signing.wif"
-    waggle("keys", "new", path)
+    waggle("keys", "new", path, "--plain-wif")
     before = path.read_text()
     code, error = failing(capsys, monkeypatch, "keys", "new", path)
     assert (code, path.read_text()) == (1, before)
@@ -244,7 +244,7 @@ def test_pop_proves_a_key_to_one_account_of_one_genesis(tmp_path, genesis, docum
 
 def test_pop_with_a_key_that_others_can_read(tmp_path, genesis, capsys, monkeypatch):
     path = tmp_path / "signing.wif"
-    waggle("keys", "new", path)
+    waggle("keys", "new", path, "--plain-wif")
     os.chmod(path, 0o644)
     code, error = failing(capsys, monkeypatch, "keys", "pop", path, "--genesis", genesis, "--account", "alice")
     assert code == 1

@@ -1,5 +1,7 @@
 """state.merkle against the reference: roots of small and large sets, proofs, and what a damaged proof does."""
 
+from random import Random
+
 import msgspec
 import pytest
 from hypothesis import given, settings
@@ -109,6 +111,39 @@ def test_history_does_not_matter() -> None:
     tree.update(entries)
     tree.update([(digest(bytes([number])), None) for number in range(250)])
     assert one.root() == other.tree().root() == tree.root() == merkle.root_of(sorted(entries))
+
+
+@given(st.dictionaries(keys, values, max_size=200), st.randoms(use_true_random=False))
+@settings(max_examples=60, deadline=None)
+def test_a_tree_built_at_once_is_the_one_built_entry_by_entry(entries: dict[bytes, bytes], chance: Random) -> None:
+    """To the byte: a store made from a snapshot has the pages of one that saw every block, as far as nothing went."""
+    at_once, in_parts, one_by_one = Stored(), Stored(), Stored()
+    root = at_once.tree().update(entries.items())
+    parts, each = in_parts.tree(), one_by_one.tree()
+    for nibble in range(16):
+        parts.update([(k, v) for k, v in entries.items() if k[0] >> 4 == nibble])
+    for entry in chance.sample(sorted(entries.items()), len(entries)):
+        each.update([entry])
+    assert root == parts.root() == each.root() == reference_root(dict(entries))
+    assert at_once == in_parts == one_by_one
+
+
+@given(sets, sets, st.sets(keys, max_size=30))
+@settings(max_examples=60, deadline=None)
+def test_an_overlay_leaves_the_tree_below_as_it_is(
+    entries: dict[bytes, bytes], more: dict[bytes, bytes], gone: set[bytes]
+) -> None:
+    stored = Stored()
+    tree = stored.tree()
+    root = tree.update(entries.items())
+    before = dict(stored)
+    above = tree.overlay()
+    changes: dict[bytes, bytes | None] = {**more, **dict.fromkeys(gone)}
+    assert above.update(changes.items()) == reference_root({**entries, **changes})
+    assert (tree.root(), dict(stored), stored.tree().root()) == (root, before, root)
+    for k in [*list(entries)[:3], *list(changes)[:3]]:
+        assert merkle.verify(above.root(), k, above.proof(k)) == {**entries, **changes}.get(k)
+        assert merkle.verify(root, k, tree.proof(k)) == entries.get(k)
 
 
 @given(sets, keys)

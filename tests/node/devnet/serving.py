@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from node.devnet.chain import Produced
+from node.devnet.manners import HONEST, Manner
 from node.devnet.server import DevnetServer
 from tests.node.devnet.world import World
 
@@ -21,6 +22,11 @@ class Served:
     def __init__(self, world: World, server: DevnetServer, loop: asyncio.AbstractEventLoop, url: str) -> None:
         self.world, self.server, self.url = world, server, url
         self._loop = loop
+
+    def also(self, manner: Manner) -> "Served":
+        """The same chain behind one more address."""
+        listening = asyncio.run_coroutine_threadsafe(self.server.listen(manner=manner), self._loop)
+        return Served(self.world, self.server, self._loop, listening.result(10))
 
     def produce(self) -> Produced:
         """The next block, now."""
@@ -49,7 +55,7 @@ class Served:
 
 
 @contextmanager
-def served(world: World, *, clock: bool = False) -> Iterator[Served]:
+def served(world: World, *, clock: bool = False, manner: Manner = HONEST) -> Iterator[Served]:
     """A server; with a clock it makes blocks by itself."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
@@ -57,7 +63,7 @@ def served(world: World, *, clock: bool = False) -> Iterator[Served]:
     server = DevnetServer(world.chain, interval=INTERVAL)
 
     async def start() -> str:
-        url = await server.listen()
+        url = await server.listen(manner=manner)
         if clock:
             server.start_clock()
         return url

@@ -1,5 +1,6 @@
 """A real server on loopback answers in hived's shape."""
 
+import gzip
 import json
 import threading
 import urllib.error
@@ -10,7 +11,7 @@ import pytest
 
 from node.devnet.founding import CHAIN
 from node.devnet.server import MAX_BATCH, MAX_BODY
-from processors.hive.block import read_block
+from processors.hive.block import read_block, witness_key
 from processors.hive.keys import public_key_to_text
 from processors.hive.transaction import show_transaction
 from tests.node.devnet.serving import Served, served
@@ -93,6 +94,50 @@ def test_what_the_node_is(hive: Served) -> None:
         assert version["blockchain_version"].startswith("1.28.")
     hardfork = hive.call("condenser_api.get_hardfork_properties", [])
     assert hardfork["last_hardfork"] == 28 and hardfork["current_hardfork_version"] == "1.28.0"
+
+
+def test_the_witness_and_its_key(hive: Served) -> None:
+    """The blocks are signed with the key that is told, as on Hive."""
+    text = public_key_to_text(hive.world.chain.witness_key, "TST")
+    typed = hive.call("database_api.find_witnesses", {"owners": ["nobody", "initminer"]})["witnesses"]
+    legacy = hive.call("condenser_api.get_witness_by_account", ["initminer"])
+    assert [found["owner"] for found in typed] == [legacy["owner"]] == ["initminer"]
+    assert typed[0]["signing_key"] == legacy["signing_key"] == text
+    assert typed[0].keys() == legacy.keys()
+    assert isinstance(typed[0]["props"]["account_creation_fee"], dict)
+    assert isinstance(legacy["props"]["account_creation_fee"], str)
+    block = hive.call("block_api.get_block", {"block_num": 4})["block"]
+    assert block["signing_key"] == text
+    assert witness_key(read_block(block, CHAIN).header) == hive.world.chain.witness_key
+    assert hive.call("condenser_api.get_witness_by_account", ["nobody"]) is None
+    assert hive.call("database_api.get_active_witnesses", {}) == {"witnesses": ["initminer"]}
+    future = hive.call("database_api.get_active_witnesses", {"include_future": True})
+    assert future == {"witnesses": ["initminer"], "future_witnesses": ["initminer"]}
+
+
+def test_resource_credits(hive: Served) -> None:
+    """Its vesting is what an account has; of more than 32 bits it is a text, as fc writes it."""
+    names = ["alice", "nobody", "poor"]
+    alice, poor = hive.call("rc_api.find_rc_accounts", {"accounts": names})["rc_accounts"]
+    assert alice["rc_manabar"] == {"current_mana": str(10**12), "last_update_time": hive.world.chain.head_time}
+    assert alice["account"] == "alice" and alice["max_rc"] == str(10**12)
+    assert poor["account"] == "poor" and poor["rc_manabar"]["current_mana"] == poor["max_rc"] == 0
+    assert alice["max_rc_creation_adjustment"] == {"amount": "0", "precision": 6, "nai": "@@000000037"}
+
+
+def test_gzip_for_those_who_take_it(hive: Served) -> None:
+    body = {**CALL, "method": "block_api.get_block", "params": {"block_num": 4}}
+
+    def answered(coding: str, call: Any) -> tuple[str | None, Any]:
+        headers = {"Content-Type": "application/json", "Accept-Encoding": coding}
+        request = urllib.request.Request(hive.url, json.dumps(call).encode(), headers)
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            coded, text = answer.headers.get("Content-Encoding"), answer.read()
+        return coded, json.loads(gzip.decompress(text) if coded == "gzip" else text)
+
+    packed, plain = answered("gzip, deflate", body), answered("identity", body)
+    assert (packed[0], plain[0]) == ("gzip", None) and packed[1] == plain[1]
+    assert answered("gzip", CALL)[0] is None, "a short answer stays as it is"
 
 
 def test_operations_and_transactions(hive: Served) -> None:
@@ -228,6 +273,11 @@ CALL = {"jsonrpc": "2.0", "method": "condenser_api.get_version", "params": [], "
         ({**CALL, "method": "condenser_api.broadcast_transaction", "params": []}, -32000, "Bad Cast"),
         ({**CALL, "method": "network_broadcast_api.broadcast_transaction", "params": {}}, -32000, "Bad Cast"),
         ({**CALL, "method": "database_api.verify_authority", "params": {"trx": []}}, -32000, "Bad Cast"),
+        ({**CALL, "method": "database_api.find_witnesses", "params": {"owners": "initminer"}}, -32000, "Bad Cast"),
+        ({**CALL, "method": "database_api.find_witnesses", "params": {"owners": []}}, -32003, "not filled or too big"),
+        ({**CALL, "method": "condenser_api.get_witness_by_account", "params": [5]}, -32000, "Bad Cast"),
+        ({**CALL, "method": "database_api.get_active_witnesses", "params": 5}, -32000, "Bad Cast"),
+        ({**CALL, "method": "rc_api.find_rc_accounts", "params": {"accounts": [[]]}}, -32000, "Bad Cast"),
         ({**CALL, "method": "account_by_key_api.get_key_references", "params": {"keys": ["x"]}}, -32000, "Bad Cast"),
     ],
     ids=lambda value: str(value)[:60] if not isinstance(value, bytes) else repr(value[:9]),

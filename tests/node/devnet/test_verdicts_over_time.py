@@ -5,7 +5,8 @@ import re
 import pytest
 from msgspec.structs import replace
 
-from node.devnet.chain import TAPOS_SLOTS, DevnetChain, Produced
+from node.devnet.chain import DevnetChain, Produced
+from node.devnet.checks import TAPOS_SLOTS
 from node.devnet.errors import HivedRefusalError
 from node.devnet.founding import CHAIN, START_TIME, WITNESS
 from processors.hive.block import reference_prefix

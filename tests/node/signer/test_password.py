@@ -23,7 +23,7 @@ def test_the_key_of_each_role(role):
 
 def test_derive_asks_for_the_password_and_shows_only_the_public_key(tmp_path):
     path = tmp_path / "account.wif"
-    words = ["keys", "derive", str(path), "--account", "alice", "--json"]
+    words = ["keys", "derive", str(path), "--account", "alice", "--plain-wif", "--json"]
     result = CliRunner().invoke(cli, words, input=PASSWORD + "\n")
     assert result.exit_code == 0
     key = crypto.public_key(sha256(f"aliceactive{PASSWORD}".encode()).digest())
