@@ -44,6 +44,7 @@ class Ahead:
         self._asking: dict[int, int] = {}  # first -> count
         self._changed = asyncio.Event()
         self._failure: NobodyError | None = None
+        self._is_over = False
 
     async def ranges(self) -> AsyncGenerator[Range, None]:
         """The ranges in order. Raises NobodyError when no server can be asked now."""
@@ -54,6 +55,9 @@ class Ahead:
                 if found is None:
                     if self._failure is not None:
                         raise self._failure
+                    for worker in workers:
+                        if worker.done():
+                            worker.result()  # a bug must not look like a silent server
                     await self._wait()
                     continue
                 self._wanted += len(found.texts)
@@ -61,6 +65,7 @@ class Ahead:
                 self._bytes -= sum(map(len, found.texts))
                 self._changed.set()
         finally:
+            self._is_over = True  # a cancellation that meets a wake-up is lost in wait_for
             for worker in workers:
                 worker.cancel()
             await asyncio.gather(*workers, return_exceptions=True)
@@ -74,7 +79,7 @@ class Ahead:
             return
 
     async def _work(self) -> None:
-        while self._failure is None:
+        while self._failure is None and not self._is_over:
             piece = self._take()
             if piece is None:
                 await self._wait()
