@@ -4,8 +4,7 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import Callable, Coroutine, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
 
 from node.agent import is_groups_own
 from node.core import LIVE_WITHIN, MAX_LAG, ChainView, NodeCore
@@ -18,6 +17,7 @@ from node.feed.second import Second
 from node.feed.servers import Server, Servers
 from node.feed.source import Given, ReadBlock, read_proven
 from node.log import Log
+from node.retry import unless_stopped
 from node.sending import Sender, authorities
 from processors.engine import begin
 from processors.hive.errors import HiveDataError
@@ -49,7 +49,9 @@ class Runtime:
     """The wires around one core.
 
     ``clock`` in seconds, never going back; ``read`` proves a block; ``jitter`` from 0 to 1; ``keep`` keeps evidence of
-    a lie; ``room`` measures the free bytes of the disk; ``took`` is shown each block that was applied.
+    a lie; ``room`` measures the free bytes of the disk; ``acted`` is called after each turn of a live node.
+
+    ``took`` is shown each block that was applied; ``before_first`` is awaited once before the first block is fetched.
     """
 
     def __init__(
@@ -64,28 +66,31 @@ class Runtime:
         jitter: Callable[[], float] = random.random,
         keep: Keep = _keep_nothing,
         room: Callable[[], int] = _endless_room,
-        took: Callable[[Given], None] = lambda given: None,
+        acted: Callable[[], None] = lambda: None,
     ) -> None:
         self.core = core
         self.servers = Servers(apis, clock=clock, jitter=jitter)
         self.feed = Feed(self.servers, core.genesis.chain, log, clock, read, keep)
         self.second = Second(self.feed, core.genesis.chain, log, read)
         self._sender = Sender(core, self.feed, log)
-        self._log = log
+        self.log = self._log = log
+        self.took: Callable[[Given], None] = lambda given: None
+        self.before_first: Callable[[], Awaitable[None]] | None = None
+        self.is_live = False
+        self._acted = acted
         self._clock = clock
         self._pace = Pace(poll_seconds)
         self._room = room
-        self._took = took
         self._moved_at = self._told_at = clock()
         self._authority_tries = 0
         self._authority_checked = False
         self._view: ChainView | None = None
-        self._is_live = False
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until ``stop``. Raises FeedError, EngineError, StateError, JournalError: the node must not go on."""
         while not stop.is_set():
-            if not await _unless_stopped(self.attempt(stop), stop):
+            await unless_stopped(self.attempt(stop), stop)
+            if stop.is_set():
                 break
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), self._pace.wait(self._clock()))
@@ -104,7 +109,7 @@ class Runtime:
         return Facts(
             irreversible=view.irreversible_number if view is not None else 0,
             head=view.head_number if view is not None else 0,
-            is_live=self._is_live,
+            is_live=self.is_live,
             servers=self.servers.facts(),
         )
 
@@ -118,6 +123,9 @@ class Runtime:
                 return
             begin(state, self.core.genesis, await self.second.first_block(self.core.genesis.start_block))
             self._log_round()
+        if self.before_first is not None:
+            await self.before_first()
+            self.before_first = None
         before = state.height
         if view.irreversible_number > before:
             await self._catch_up(server, view, stop)
@@ -125,9 +133,10 @@ class Runtime:
         self._watch_for_standstill(moved, server)
         if moved <= 0 or stop.is_set():
             return  # an old head: this server is behind what it said before
-        self._is_live = moved <= LIVE_WITHIN
-        if self._is_live:  # otherwise what the server said of the chain is old by now
+        self.is_live = moved <= LIVE_WITHIN
+        if self.is_live:  # otherwise what the server said of the chain is old by now
             await self._act(server, view)
+            self._acted()
 
     async def _act(self, server: Server, view: ChainView) -> None:
         """Do what the state asks of this node now."""
@@ -174,7 +183,7 @@ class Runtime:
                 f"newer one"
             ) from error
         self.second.remember(block.number, block.id, server.operator)
-        self._took(given)
+        self.took(given)
         seconds = round(self._clock() - begun, 6)
         self._log("block", {"height": block.number, "id": block.id.hex(), "seconds": seconds})
         if block.number % self.core.genesis.params.round_length == 0:
@@ -262,17 +271,3 @@ class Runtime:
             self._told_at = now
             seconds = int(now - self._moved_at)
             self._log("feed_stalled", {"height": self.core.state.height, "server": server.api.url, "seconds": seconds})
-
-
-async def _unless_stopped(work: Coroutine[Any, Any, None], stop: asyncio.Event) -> bool:
-    """Await ``work`` unless ``stop`` comes first: a silent server must not hold up the end. False = stopped."""
-    task, stopping = asyncio.create_task(work), asyncio.create_task(stop.wait())
-    await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    stopping.cancel()
-    if not task.done():
-        task.cancel()  # lands at a call to a server; blocks are applied between such calls, whole
-        with contextlib.suppress(asyncio.CancelledError, ApiError):
-            await task
-        return False
-    task.result()
-    return True
