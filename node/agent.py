@@ -129,6 +129,16 @@ def first_difference(state: State) -> int | None:
     return next((int(start) for (start,), found in state.walk(ROUND) if _differs(state, int(start), found)), None)
 
 
+def last_equal(state: State, before: int) -> int | None:
+    """The newest round before ``before`` whose agreed root was this node's, as far as both are kept."""
+    equal = [
+        int(start)
+        for (start,), found in state.walk(ROUND)
+        if int(start) < before and found.root is not None and found.root == state.root(int(start))
+    ]
+    return max(equal, default=None)
+
+
 def _differs(state: State, start: int, found: Round) -> bool:
     """Whether a round agreed on another root than this node's, where it still knows its own."""
     own = state.root(start) if found.root is not None else None

@@ -31,9 +31,11 @@ from node.runtime import Runtime
 from node.signer.guard import guard_memory, lock_no_more
 from node.signer.keys import open_keys
 from node.signer.passwords import once, source
+from node.starting import check_store, ended_cleanly, note_damage, open_store, sync_if_new
 from node.status import Status, status
+from node.sync.statesync import Trusted
 from processors.genesis import Genesis
-from state.errors import StateError
+from state.errors import StateError, StoreDamagedError
 from state.state import State
 from state.store import LevelStore
 
@@ -103,8 +105,8 @@ class Node:
         self._log(event, fields)
 
 
-async def run_node(config: Config, log: Log, stop: asyncio.Event) -> None:
-    """Open and run a node until ``stop``; the store is closed in any case.
+async def run_node(config: Config, log: Log, stop: asyncio.Event, trust: Trusted | None = None) -> None:
+    """Open and run a node until ``stop``; the store is closed in any case. ``trust``: begin with this root's snapshot.
 
     Raises NodeError, GenesisError, StateError: each says what to do.
     """
@@ -119,25 +121,32 @@ async def run_node(config: Config, log: Log, stop: asyncio.Event) -> None:
     genesis = load_genesis(config.genesis)
     holder = open_holder(config, told)
     lock_no_more()
-    store = LevelStore(config.data / "state", genesis.hash)
-    core = open_core(genesis, holder, store, config.data, DISK, told)
     try:
         async with aiohttp.ClientSession() as session:
-            await _run(config, Node(config, core, store, told, metrics), session, told, stop)
+            apis = [Api(api.url, api.operator, Http(session), config.account) for api in config.apis]
+            await sync_if_new(config, genesis, session, apis, told, stop, trust)
+            store = open_store(config, genesis, told)
+            core = open_core(genesis, holder, store, config.data, DISK, told)
+            try:
+                check_store(core.state, config.data, told)
+                await _run(config, Node(config, core, store, told, metrics), apis, told, stop)
+            finally:
+                core.state.close()
     except (NodeError, StateError) as error:
+        if isinstance(error, StoreDamagedError) and error.is_corrupt:
+            note_damage(config.data)
         told("stopped", {"error": str(error)})
         raise
-    finally:
-        core.state.close()
+    ended_cleanly(config.data)
     told("stop", {"height": core.state.height, "outcome": "clean"})
 
 
-async def _run(config: Config, node: Node, session: aiohttp.ClientSession, log: Log, stop: asyncio.Event) -> None:
+async def _run(config: Config, node: Node, apis: list[Api], log: Log, stop: asyncio.Event) -> None:
     core = node.core
     prover = Prover(core.genesis.chain) if config.feed.prove_ahead else None
     blocks = Blocks(config.feed.archive, log) if config.feed.archive is not None else None
     snapshots = Snapshots(core, node.snapshots, config.snapshots, log)
-    runtime = make_runtime(config, node, session, log)
+    runtime = make_runtime(config, node, apis, log)
     _wire(runtime, config, prover, blocks, snapshots, stop)
     node.facts = runtime.facts
     server = await serve(make_app(node, settings_of(config.http)), config.http, config.data / CONTROL)
@@ -156,11 +165,11 @@ async def _run(config: Config, node: Node, session: aiohttp.ClientSession, log: 
             prover.close()
 
 
-def make_runtime(config: Config, node: Node, session: aiohttp.ClientSession, log: Log) -> Runtime:
+def make_runtime(config: Config, node: Node, apis: list[Api], log: Log) -> Runtime:
     """The wires of a configuration's servers."""
     return Runtime(
         node.core,
-        [Api(api.url, api.operator, Http(session), config.account) for api in config.apis],
+        apis,
         log,
         poll_seconds=config.poll_seconds,
         keep=keeper(config.data / "evidence"),

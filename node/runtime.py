@@ -19,6 +19,7 @@ from node.feed.source import Given, ReadBlock, read_proven
 from node.log import Log
 from node.retry import unless_stopped
 from node.sending import Sender, authorities
+from node.sync.healing import Healing
 from processors.engine import begin
 from processors.hive.errors import HiveDataError
 from processors.hive.keys import public_key_to_text
@@ -72,6 +73,7 @@ class Runtime:
         self.servers = Servers(apis, clock=clock, jitter=jitter)
         self.feed = Feed(self.servers, core.genesis.chain, log, clock, read, keep)
         self.second = Second(self.feed, core.genesis.chain, log, read)
+        self.healing = Healing(core, self.feed, log, read, keep)
         self._sender = Sender(core, self.feed, log)
         self.log = self._log = log
         self.took: Callable[[Given], None] = lambda given: None
@@ -129,6 +131,7 @@ class Runtime:
         before = state.height
         if view.irreversible_number > before:
             await self._catch_up(server, view, stop)
+        await self.healing.attempt()
         moved = state.height - before
         self._watch_for_standstill(moved, server)
         if moved <= 0 or stop.is_set():
@@ -228,7 +231,8 @@ class Runtime:
 
     async def _authorities_match(self, server: Server, view: ChainView) -> bool:
         """Compare the authorities of the state with the chain's, once live; a lasting difference stops the node."""
-        found = await self.feed.ask(server, authorities(server.api, self.core))
+        genesis = self.core.genesis
+        found = await self.feed.ask(server, authorities(server.api, genesis.chain, genesis.group))
         for role, theirs in found.items():
             if theirs != self.core.state.need(AUTHORITIES, role):
                 return self._authority_differs(role, view)

@@ -9,6 +9,7 @@ from node.feed.rpc import Api
 from node.feed.servers import Server
 from processors.authority_form import as_stored
 from processors.genesis import ROLES
+from processors.hive.chain import Chain
 from processors.hive.compounds import AUTHORITY
 from processors.hive.errors import HiveDataError
 from processors.hive.transaction import show_transaction
@@ -57,7 +58,8 @@ class Sender:
     async def _still_ours(self, server: Server, outgoing: Outgoing) -> bool:
         """Whether the authorities that a group transaction was signed for stand at the server's head: a change on its
         way, in blocks that are not irreversible yet, would have Hive refuse it."""
-        theirs = await self._feed.ask(server, authorities(server.api, self._core))
+        genesis = self._core.genesis
+        theirs = await self._feed.ask(server, authorities(server.api, genesis.chain, genesis.group))
         state = self._core.state
         moved = [role for role in outgoing.roles if theirs[role] != state.need(AUTHORITIES, role)]
         if moved:
@@ -70,11 +72,11 @@ class Sender:
         return not moved
 
 
-async def authorities(api: Api, core: NodeCore) -> dict[str, Authority]:
+async def authorities(api: Api, chain: Chain, group: str) -> dict[str, Authority]:
     """The group account's authorities as a server has them at its head. Raises ApiError."""
-    found = await api.call("database_api.find_accounts", {"accounts": [core.genesis.group]})
+    found = await api.call("database_api.find_accounts", {"accounts": [group]})
     try:
         account = found["accounts"][0]
-        return {role: as_stored(AUTHORITY.parse(account[role], core.genesis.chain)) for role in ROLES}
+        return {role: as_stored(AUTHORITY.parse(account[role], chain)) for role in ROLES}
     except (KeyError, IndexError, TypeError, HiveDataError) as error:
-        raise ApiError(f"{api.url}: no account {core.genesis.group}: {error}") from error
+        raise ApiError(f"{api.url}: no account {group}: {error}") from error

@@ -14,7 +14,11 @@ class StoreLockedError(StateError):
 
 
 class StoreDamagedError(StateError):
-    """The store cannot be read as it was written."""
+    """The store cannot be read as it was written. ``is_corrupt``: what stands there is wrong, and will stay so."""
+
+    def __init__(self, message: str, *, is_corrupt: bool = False) -> None:
+        super().__init__(message)
+        self.is_corrupt = is_corrupt
 
 
 class StoreMismatchError(StateError):

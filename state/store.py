@@ -194,7 +194,8 @@ def _check_before_opening(folder: Path, genesis_hash: bytes | None) -> None:
         if left:
             raise StoreDamagedError(
                 f"{folder} has lost its file CURRENT, but holds {', '.join(sorted(left)[:3])}: LevelDB would begin "
-                f"anew over it. Check the disk, then move the folder away and let the node replay"
+                f"anew over it. Check the disk, then move the folder away and let the node replay",
+                is_corrupt=True,
             )
 
 
@@ -268,7 +269,8 @@ def _hold(folder: Path, *, create: bool) -> int:
 def _damaged(folder: Path, error: Exception) -> StoreDamagedError:
     return StoreDamagedError(
         f"{folder} cannot be read or written ({error}): check the disk, then move the folder away and let the node "
-        f"replay; its keys and journal lie elsewhere"
+        f"replay; its keys and journal lie elsewhere",
+        is_corrupt=isinstance(error, plyvel.CorruptionError),
     )
 
 

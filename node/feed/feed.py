@@ -31,6 +31,7 @@ from processors.hive.errors import HiveDataError
 ASK_OTHERS = 6.0
 #: More blocks than this are fetched ahead.
 MANY = 200
+_GIVERS = 2_400
 _EXCERPT = 200  # bytes of evidence in the log
 
 T = TypeVar("T")
@@ -52,6 +53,8 @@ class Feed:
     ) -> None:
         self.servers = servers
         self.check_witness: CheckWitness = _believe
+        #: Who gave the newest blocks: number -> operator.
+        self.givers: dict[int, str] = {}
         #: Fetches many blocks ahead; None: they are asked for one range after the other.
         self.ahead: Callable[[int, int], AsyncGenerator[Range, None]] | None = None
         self._chain = chain
@@ -115,6 +118,7 @@ class Feed:
                         given = Given(read_next(server.api.url, read, self._chain, text, number, previous), text)
                         await self.check_witness(server, given)
                         yield given
+                        self._note_giver(number, server.operator)
                         number, previous = number + 1, given.block.id
                         strangers.clear()
                 return
@@ -135,6 +139,10 @@ class Feed:
                 number, previous = number + 1, given.block.id
                 continue
             server = self.servers.best()
+
+    def _note_giver(self, number: int, operator: str) -> None:
+        self.givers[number] = operator
+        self.givers.pop(number - _GIVERS, None)
 
     async def _texts(
         self, server: Server, first: int, last: int

@@ -1,6 +1,6 @@
 """What one server gives: its view of the chain, and blocks in order, each proven before it leaves here."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 
 import msgspec
 
@@ -107,7 +107,7 @@ async def fetch_blocks(
     previous: bytes | None,
     read: ReadBlock = read_proven,
     quick: bool = False,
-) -> AsyncIterator[Given]:
+) -> AsyncGenerator[Given, None]:
     """Blocks ``first`` to ``last``, each linked to the one before and proven.
 
     ``quick``: a few blocks are asked for, within the server's usual time. Raises ApiError, LieError, NotLinkedError,

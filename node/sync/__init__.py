@@ -1,0 +1,1 @@
+"""Other nodes: asking them, comparing states with them, taking over a snapshot."""

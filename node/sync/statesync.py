@@ -1,0 +1,208 @@
+"""State sync: a new node begins with a snapshot of its peers that the group's own signers vouch for on chain.
+
+1. The group account's authority is read from two servers of different operators.
+2. Peers say which snapshots they have: heights and roots, nothing of which is believed.
+3. The blocks of the round after such a height are fetched and proven, and two operators have the last one alike: the
+   reports in them say which root the signers have.
+4. The chunks are fetched, and held against the manifest and the root while they are written aside.
+5. The map from signing keys to accounts is read from what was fetched, each entry proven by its pop; only if the
+   signers' weight behind the root is enough, the state takes its place.
+
+A peer that serves garbage costs time, and nothing else.
+"""
+
+import asyncio
+import shutil
+from collections.abc import Sequence
+from contextlib import aclosing
+from hashlib import sha256
+from pathlib import Path
+
+import msgspec
+
+from node.assembly import open_state
+from node.core import Log
+from node.errors import ApiError, FeedError, NodeError
+from node.feed.feed import Feed
+from node.feed.second import Second
+from node.sending import authorities
+from node.sync.peer import Peer, PeerError
+from node.sync.trust import Reported, Weighed, owners_of, reports_in, weigh
+from processors.genesis import Genesis
+from state.errors import StateError
+from state.manifest import Manifest
+from state.schema import Authority
+from state.snapshot import Restoring
+from state.store import LevelStore, settle_store
+
+#: Snapshots that are looked into, the newest first.
+_MOST_TRIED = 8
+#: Chunks that are fetched while others are written.
+_AHEAD = 4
+#: Bytes of a snapshot, decompressed, that a node is ready to write before it knows whether the root is right.
+MOST_BYTES = 16 << 30
+
+
+class SyncError(NodeError):
+    """No snapshot could be believed; the message says what was tried."""
+
+
+class Trusted(msgspec.Struct, frozen=True):
+    """What the operator was told by somebody he trusts: the root after block ``height``."""
+
+    height: int
+    root: bytes
+
+
+class StateSync:
+    """One try of a node without a state to get one."""
+
+    def __init__(self, genesis: Genesis, feed: Feed, second: Second, log: Log, *, trust: Trusted | None = None) -> None:
+        self._genesis = genesis
+        self._feed = feed
+        self._second = second
+        self._log = log
+        self._trust = trust
+
+    async def run(self, peers: Sequence[Peer], folder: Path) -> int:
+        """Make the store ``folder`` from the newest snapshot that can be believed; returns its height.
+
+        Raises SyncError if there is none, ApiError while the servers cannot be asked.
+        """
+        authority = await self._authority()
+        offers = await self._offers(peers)
+        refusals: list[str] = []
+        for manifest in sorted(offers, key=lambda m: -m.height)[:_MOST_TRIED]:
+            try:
+                reports = await self._reports(manifest)
+                self._might_be(manifest, reports, authority)
+                weighed = await self._restore(manifest, offers[manifest], reports, authority, folder)
+            except (SyncError, StateError, FeedError) as error:
+                refusals.append(f"block {manifest.height}: {error}")
+                self._log("sync_refused", {"height": manifest.height, "why": str(error)})
+                continue
+            told = {"weight": weighed.weight, "of": weighed.total, "reported_by": list(weighed.accounts)}
+            self._log("synced", {"height": manifest.height, "root": manifest.root.hex(), **told})
+            return manifest.height
+        tried = "; ".join(refusals) or "no peer offers one"
+        raise SyncError(f"no snapshot can be believed: {tried}. Name other peers in sync.peers, or let the node replay")
+
+    async def _authority(self) -> Authority:
+        """The active authority as two operators have it at their heads."""
+        found: dict[str, Authority] = {}
+        for server in self._feed.servers.usable():
+            if server.operator in found:
+                continue
+            chain, group = self._genesis.chain, self._genesis.group
+            active = (await self._feed.ask(server, authorities(server.api, chain, group)))["active"]
+            if active in found.values():
+                return active
+            found[server.operator] = active
+        raise ApiError(f"two servers of different operators must show {self._genesis.group} alike; they do not")
+
+    async def _offers(self, peers: Sequence[Peer]) -> dict[Manifest, list[Peer]]:
+        """The manifests that peers show, each with who has it; what cannot be ours is left out."""
+        found: dict[Manifest, list[Peer]] = {}
+        answers = await asyncio.gather(*(peer.snapshots() for peer in peers), return_exceptions=True)
+        for peer, answer in zip(peers, answers, strict=True):
+            if isinstance(answer, PeerError):
+                self._log("peer_error", {"peer": peer.name, "error": str(answer)})
+                continue
+            if isinstance(answer, BaseException):
+                raise answer
+            for manifest in answer:
+                if self._is_ours(manifest):
+                    found.setdefault(manifest, []).append(peer)
+        return found
+
+    def _is_ours(self, manifest: Manifest) -> bool:
+        ends_a_round = manifest.height % self._genesis.params.round_length == 0
+        is_ours = manifest.genesis_hash == self._genesis.hash and manifest.height >= self._genesis.start_block
+        trusted = self._trust is None or (manifest.height, manifest.root) == (self._trust.height, self._trust.root)
+        return is_ours and ends_a_round and trusted and manifest.raw_bytes <= MOST_BYTES
+
+    async def _reports(self, manifest: Manifest) -> list[Reported]:
+        """What was reported of a height, from the proven blocks of the round that it begins."""
+        first, last = manifest.height + 1, manifest.height + self._genesis.params.round_length
+        server, view = await self._feed.view(last, 0)
+        if view.irreversible_number < last:
+            raise SyncError("its reports are not irreversible yet: another snapshot will do")
+        found: list[Reported] = []
+        previous = manifest.block_id
+        blocks = self._feed.blocks(first, last, previous, server)
+        async with aclosing(blocks):
+            async for given in blocks:
+                reports = reports_in(given.block, self._genesis)
+                found += [report for report in reports if report.height == manifest.height]
+                previous = given.block.id
+        alike = await self._second.id_of(last, lambda number: previous)
+        if alike is None or alike[0] < 2 or alike[1] != previous:
+            raise SyncError(f"no two operators have block {last} alike")
+        return found
+
+    def _might_be(self, manifest: Manifest, reports: list[Reported], authority: Authority) -> None:
+        """Refuse, before anything is fetched, a root that the signers cannot have meant."""
+        said = {report.root for report in reports if weigh(reports, report.root, authority, {}).is_enough}
+        if said and manifest.root not in said:
+            raise SyncError(f"the signers reported {', '.join(sorted(root.hex() for root in said))}")
+        if not any(report.root == manifest.root for report in reports):
+            raise SyncError("nobody reported its root")
+
+    async def _restore(
+        self, manifest: Manifest, peers: list[Peer], reports: list[Reported], authority: Authority, folder: Path
+    ) -> Weighed:
+        """Fetch, check, weigh; only then the state is where the node looks for it."""
+        aside = folder.with_name(f"{folder.name}.synced")
+        shutil.rmtree(aside, ignore_errors=True)
+        round_length = self._genesis.params.round_length
+        try:
+            with Restoring(aside, manifest, self._genesis.hash, round_length=round_length) as restoring:
+                await self._feed_chunks(restoring, manifest, peers)
+                await asyncio.to_thread(restoring.finish)
+            weighed = await asyncio.to_thread(self._weigh, aside, manifest, reports, authority)
+            if not weighed.is_enough:
+                raise SyncError(f"only {weighed.weight} of the {weighed.needed} that are needed stand behind its root")
+            settle_store(aside, folder)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+        return weighed
+
+    async def _feed_chunks(self, restoring: Restoring, manifest: Manifest, peers: list[Peer]) -> None:
+        """Fetch some chunks ahead of the one that is written; each from the next peer that has it."""
+        waiting: list[asyncio.Task[bytes]] = []
+        count = len(manifest.chunks)
+        try:
+            for index in range(count + _AHEAD):
+                if index < count:
+                    waiting.append(asyncio.create_task(self._chunk(manifest, index, peers)))
+                if index >= _AHEAD and waiting:
+                    await asyncio.to_thread(restoring.feed, await waiting.pop(0))
+                    self._log("sync", {"height": manifest.height, "chunk": index - _AHEAD + 1, "of": count})
+        finally:
+            for task in waiting:
+                task.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
+
+    async def _chunk(self, manifest: Manifest, index: int, peers: list[Peer]) -> bytes:
+        """A chunk with the right hash, from whichever peer gives it."""
+        chunk, words = manifest.chunks[index], "nobody was asked"
+        for turn in range(len(peers)):
+            peer = peers[(index + turn) % len(peers)]
+            try:
+                raw = await peer.chunk(manifest.height, index, chunk.size)
+                if sha256(raw).digest() == chunk.sha256:
+                    return raw
+                raise peer.accuse(f"chunk {index} of {manifest.height} is not what the manifest says")
+            except PeerError as error:
+                words = str(error)
+                self._log("peer_error", {"peer": peer.name, "error": words})
+        raise SyncError(f"no peer gives chunk {index}: {words}")
+
+    def _weigh(self, folder: Path, manifest: Manifest, reports: list[Reported], authority: Authority) -> Weighed:
+        """What stands behind the root, with the keys' owners as the restored state proves them."""
+        store = LevelStore(folder, self._genesis.hash, create=False)
+        try:
+            owners = owners_of(open_state(self._genesis, store), self._genesis)
+            return weigh(reports, manifest.root, authority, owners)
+        finally:
+            store.close()
