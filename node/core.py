@@ -26,6 +26,7 @@ from node.agent import (
 from node.outbox import Outbox
 from node.signer.keys import SecretKey
 from node.signer.signer import Signing
+from processors import upgrades
 from processors.engine import apply_block
 from processors.genesis import Genesis
 from processors.hive.block import Block, reference_prefix
@@ -106,6 +107,7 @@ class NodeCore:
         """Apply the next block of the feed. Raises EngineError and StateError: the node stops."""
         apply_block(self.state, self.genesis, block, flush=flush)
         self._sound_alarms(block.number)
+        self._warn_of_upgrades(block.number)
         if self.halted_at is None and block.number % self.genesis.params.round_length == 0:
             self.halted_at = differs_from_agreed(self.state, self.genesis.params)
             if self.halted_at is not None:
@@ -195,6 +197,15 @@ class NodeCore:
             for (op,), record in self.state.walk(MS):
                 if record.built == height and record.kind == "rotation" and "owner" not in record.roles:
                     self._log("alarm", {"height": height, "what": "rotation_without_owner", "op": op})
+
+    def _warn_of_upgrades(self, height: int) -> None:
+        """Rules to come that this version does not know are told at the end of each round, days before it must stop."""
+        if height % self.genesis.params.round_length:
+            return
+        for at, name, value in upgrades.unknown(self.state):
+            days = round((at - height) * BLOCK_SECONDS / 86_400, 1)
+            what = f"{name} = {value}"
+            self._log("upgrade_needed", {"height": at, "days": days, "what": what, "remedy": "install a newer version"})
 
     def _carry_out(self, action: Action, view: ChainView, denied: Callable[[bytes], bool]) -> Outgoing | None:
         if isinstance(action, SendReport):

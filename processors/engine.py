@@ -17,6 +17,7 @@ from processors import (
     signatures,
     strict_json,
     tally,
+    upgrades,
 )
 from processors.context import Context, forget_block
 from processors.errors import EngineError, Rejected
@@ -51,8 +52,8 @@ def apply_block(state: State, document: genesis.Genesis, block: Block, *, flush:
             f"block {block.number} ({block.id.hex()}) does not follow {head.height} ({head.block_id.hex()})"
         )
     view = state.view()
+    upgrades.apply_due(view, block.number)  # 1.
     ctx = Context(view, document, params.read(view), block)
-    # 1. parameter changes: none can be decided yet
     if block.may_mention(_words(document)):
         _apply_operations(ctx)  # 2.
     _run_due_jobs(ctx)  # 3.

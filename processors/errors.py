@@ -13,6 +13,10 @@ class EngineError(Exception):
     """A block that cannot be applied to this state: the node stops and says why."""
 
 
+class TooOldError(EngineError):
+    """This version does not know the rules that come into force: the node stops before the block, nothing is lost."""
+
+
 class GenesisError(Exception):
     """A genesis document that must not be used; ``problems`` lists all that is wrong with it."""
 

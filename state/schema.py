@@ -240,6 +240,7 @@ TALLY = Table("meta", (str,), Tally, resident=True, fixed=("tally",))
 COUNTERS = Table("meta", (str,), Counters, resident=True, fixed=("counters",))
 OWNER_CHANGES = Table("meta", (str,), OwnerChanges, resident=True, fixed=("owner_changes",))
 PARAM = Table("param", (str,), Parameter, resident=True)
+CHANGE = Table("change", (int, str), Parameter, resident=True)
 NODE = Table("node", (str,), Member, resident=True)
 KEY = Table("key", (bytes,), KeyOwner, resident=True)
 RUNNER = Table("runner", (str,), Seat, resident=True)
@@ -263,6 +264,7 @@ STANDING = Table("standing", (int,), Standing, resident=True)
 SINGLETONS: tuple[Table[Any], ...] = (HEAD, HEADERS, TALLY, COUNTERS, OWNER_CHANGES)
 TABLES: tuple[Table[Any], ...] = (
     PARAM,
+    CHANGE,
     NODE,
     KEY,
     RUNNER,

@@ -1,0 +1,60 @@
+"""Changes of parameters and rules at a height that the state names (protocol sections 3, step 1, and 9).
+
+A change stands in the table ``change`` long before its height. A version that does not know what it names stops before
+it applies that block, and can say so days ahead.
+"""
+
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+from processors.errors import TooOldError
+from processors.params import BOUNDS
+from state.schema import CHANGE, PARAM
+from state.table import Key, Table, V
+from state.view import View
+
+#: The name of the change that is none of a parameter: the number of the rules in force.
+RULES = "rules"
+#: The newest rules that this version knows.
+KNOWN_RULES = 1
+
+
+class Readable(Protocol):
+    """A state, or a view of one."""
+
+    def walk(self, table: Table[V], *start: int | str | bytes) -> Iterator[tuple[Key, V]]:
+        """The entries of a table by key fields."""
+
+
+def apply_due(view: View, height: int) -> None:
+    """Put the changes whose height has come in force. Raises TooOldError if this version does not know one."""
+    due = [(_fields(key)[1], change) for key, change in view.walk(CHANGE, height)]
+    for name, change in due:
+        if not _is_known(name, change.value):
+            raise TooOldError(
+                f"from block {height} on the group follows {name} = {change.value}, which this version does not "
+                f"know: install a newer one, the node goes on from here"
+            )
+        view.put(PARAM, change, name)
+        view.delete(CHANGE, height, name)
+
+
+def unknown(state: Readable) -> list[tuple[int, str, int]]:
+    """(height, name, value) of the changes to come that this version does not know, the first first."""
+    found: list[tuple[int, str, int]] = []
+    for key, change in state.walk(CHANGE):
+        height, name = _fields(key)
+        if not _is_known(name, change.value):
+            found.append((height, name, change.value))
+    return found
+
+
+def _fields(key: Any) -> tuple[int, str]:
+    height, name = key
+    return int(height), str(name)
+
+
+def _is_known(name: str, value: int) -> bool:
+    if name == RULES:
+        return value <= KNOWN_RULES
+    return name in BOUNDS and BOUNDS[name][0] <= value <= BOUNDS[name][1]
