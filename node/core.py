@@ -96,9 +96,10 @@ class NodeCore:
         self._account_key = account_key
         self._signer = signer
         self._outbox = outbox
-        self._version = version
+        self.version = version
         self._log = log
-        self._told: dict[str, str] = {}
+        #: Why a group transaction is not signed as a matter of course: id -> (event, why, detail), told last.
+        self.told: dict[str, tuple[str, str, str]] = {}
         self._resting: dict[str, tuple[int, int]] = {}  # content -> (height to try again at, blocks of rest)
         #: H of the round in which the group agreed on another root than ours: then this node signs nothing.
         self.halted_at: int | None = first_difference(state)
@@ -117,7 +118,7 @@ class NodeCore:
         """Take the state back to what it was after block ``height``. Raises StateError; the journal forgets nothing."""
         self.state.rewind(height)
         self._outbox.forget(lambda content, sent: sent > height)
-        self._told, self._resting = {}, {}
+        self.told, self._resting = {}, {}
         self.halted_at = first_difference(self.state)
 
     def block_id(self, height: int) -> bytes | None:
@@ -171,6 +172,10 @@ class NodeCore:
                 kind.append(found)
         return jsons + broadcasts
 
+    def was_sent(self, content: str) -> bool:
+        """Whether this was sent, and has not been seen on chain."""
+        return content in self._outbox.sent
+
     def look(self) -> None:
         """Show the signer where the chain is: it learns since when its journal can be believed. Raises JournalError."""
         for op in self._signer.look(self.state):
@@ -223,7 +228,7 @@ class NodeCore:
             "height": action.height,
             "root": action.root.hex(),
             "hdr": {"num": header.num, "pre": header.pre, "exp": header.exp},
-            "ver": self._version,
+            "ver": self.version,
             "sig": sig.hex(),
         }
 
@@ -239,8 +244,8 @@ class NodeCore:
 
     def _tell(self, op: str, event: str, why: str, detail: str) -> None:
         """Why something is not signed as a matter of course: once, until the reason changes."""
-        if self._told.get(op) != why:
-            self._told[op] = why
+        if self.told.get(op, ("", "", ""))[1] != why:
+            self.told[op] = event, why, detail
             self._log(event, {"op": op, "why": why, "detail": detail})
 
     def _group_transaction(self, op: str) -> Transaction:
@@ -275,7 +280,7 @@ class NodeCore:
         self._outbox.forget(is_gone)
         height = self.state.height
         self._resting = {content: rest for content, rest in self._resting.items() if not is_gone(content, height)}
-        self._told = {op: why for op, why in self._told.items() if op in ops}
+        self.told = {op: reason for op, reason in self.told.items() if op in ops}
 
 
 def _hex(raw: bytes | None) -> str:

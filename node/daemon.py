@@ -13,6 +13,7 @@ import msgspec
 from node.api.app import make_app, settings_of
 from node.api.serving import serve
 from node.assembly import Holder, load_genesis, open_core
+from node.beside import GroupAccount, name_difference
 from node.config import Config
 from node.core import Log, NodeCore
 from node.errors import KeyFileError, NodeError
@@ -31,8 +32,9 @@ from node.runtime import Runtime
 from node.signer.guard import guard_memory, lock_no_more
 from node.signer.keys import open_keys
 from node.signer.passwords import once, source
-from node.starting import check_store, ended_cleanly, note_damage, open_store, sync_if_new
+from node.starting import check_store, ended_cleanly, note_damage, open_store, peers_of, sync_if_new
 from node.status import Status, status
+from node.sync.healing import NameDifference
 from node.sync.statesync import Trusted
 from processors.genesis import Genesis
 from state.errors import StateError, StoreDamagedError
@@ -67,6 +69,7 @@ class Node:
         self.metrics_of_it = metrics
         self.snapshots = config.data / "snapshots"
         self.facts: Callable[[], Facts] = Facts
+        self.name_difference: NameDifference | None = None
         self._config = config
         self._store = store
         self._log = log
@@ -126,10 +129,13 @@ async def run_node(config: Config, log: Log, stop: asyncio.Event, trust: Trusted
             apis = [Api(api.url, api.operator, Http(session), config.account) for api in config.apis]
             await sync_if_new(config, genesis, session, apis, told, stop, trust)
             store = open_store(config, genesis, told)
+            urls = peers_of(config, genesis)
             core = open_core(genesis, holder, store, config.data, DISK, told)
             try:
                 check_store(core.state, config.data, told)
-                await _run(config, Node(config, core, store, told, metrics), apis, told, stop)
+                node = Node(config, core, store, told, metrics)
+                node.name_difference = lambda: name_difference(core, session, urls)
+                await _run(config, node, apis, told, stop)
             finally:
                 core.state.close()
     except (NodeError, StateError) as error:
@@ -147,15 +153,22 @@ async def _run(config: Config, node: Node, apis: list[Api], log: Log, stop: asyn
     blocks = Blocks(config.feed.archive, log) if config.feed.archive is not None else None
     snapshots = Snapshots(core, node.snapshots, config.snapshots, log)
     runtime = make_runtime(config, node, apis, log)
+    runtime.healing.name_difference = node.name_difference
     _wire(runtime, config, prover, blocks, snapshots, stop)
-    node.facts = runtime.facts
+    group = GroupAccount(core, runtime.feed, log)
+    node.facts = lambda: group.add_to(runtime.facts())
     server = await serve(make_app(node, settings_of(config.http)), config.http, config.data / CONTROL)
     try:
         tries: dict[str, Any] = {"tries": config.start_tries, "log": log, "stop": stop}
         await retry("API servers", lambda: runtime.feed.view(core.state.height, 0), **tries)
         if blocks is not None:
             await blocks.fill(core, runtime.feed)
-        await runtime.run(stop)
+        watching = asyncio.create_task(group.watch(stop))
+        try:
+            await runtime.run(stop)
+        finally:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
     finally:
         await server.stop()
         await snapshots.stop()

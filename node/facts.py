@@ -32,3 +32,8 @@ class Facts(msgspec.Struct, frozen=True):
     sealed: bool | None = None  # None: not asked yet (protocol section 12)
     sealed_at: int = 0  # seconds since 1970: when it will be, if nothing is done; 0 = never by itself
     resource_credits: int | None = None  # percent of the group account's, None = unknown
+
+    def with_group(self, sealed: bool | None, sealed_at: int, resource_credits: int | None) -> "Facts":
+        """The same with what is known of the group's account."""
+        found = {"sealed": sealed, "sealed_at": sealed_at, "resource_credits": resource_credits}
+        return msgspec.structs.replace(self, **found)

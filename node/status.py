@@ -135,7 +135,7 @@ def status(core: NodeCore, facts: Facts, now: int | None = None) -> Status:
         account=core.me.account,
         group=genesis.group,
         genesis=genesis.hash.hex(),
-        version=core._version,
+        version=core.version,
         start_block=genesis.start_block,
         height=state.height,
         block_id=state.head.block_id.hex() if begun else "",
@@ -206,7 +206,7 @@ def _report(core: NodeCore, params: Params) -> str:
         return "not_member"
     if state.get(REPORT, account) is not None:
         return "on_chain"
-    if transactions.was_sent(core, f"report:{start}"):
+    if core.was_sent(f"report:{start}"):
         return "sent"
     return "not_due" if state.height - start <= params.report_at else "missing"
 

@@ -67,14 +67,9 @@ def open_transactions(core: NodeCore) -> tuple[TransactionStatus, ...]:
     return tuple(_shown(core, str(op), record) for (op,), record in records[:MAX_SHOWN])
 
 
-def was_sent(core: NodeCore, content: str) -> bool:
-    """Whether the node sent this, and has not seen it come back."""
-    return content in core._outbox.sent
-
-
 def told(core: NodeCore, op: str) -> str:
     """The reason that was told last for not signing ``op`` as a matter of course; empty = none."""
-    return core._told.get(op, "")
+    return core.told.get(op, ("", "", ""))[1]
 
 
 def _shown(core: NodeCore, op: str, record: Record) -> TransactionStatus:
@@ -140,7 +135,7 @@ def _mine(core: NodeCore, op: str, record: Record, needed: list[bytes]) -> str:
         return "signed"
     if core.state.get(REFUSAL, op, core.me.account) is not None:
         return "refused"
-    return "sent" if all(was_sent(core, f"sign:{op}:{key.hex()}") for key in left) else "waiting"
+    return "sent" if all(core.was_sent(f"sign:{op}:{key.hex()}") for key in left) else "waiting"
 
 
 def _due(record: Record) -> tuple[str, ...]:
