@@ -59,7 +59,9 @@ def open_core(genesis: Genesis, holder: Holder, store: Store, folder: Path, file
         raise
     approvals = Approvals(folder / "approvals", files)
     signer = Signer(holder.signing_keys, journal, holder.policy, genesis, approvals)
-    core = NodeCore(genesis, state, holder.account, holder.account_key, signer, outbox, version("waggle"), log)
+    dry_run = holder.policy.dry_run
+    account, key = holder.account, holder.account_key
+    core = NodeCore(genesis, state, account, key, signer, outbox, version("waggle"), log, dry_run=dry_run)
     keys = [public_key_to_text(key, genesis.chain.address_prefix) for key in signer.public_keys]
     started = {"account": holder.account, "group": genesis.group, "genesis": genesis.hash.hex()}
     log("start", {**started, "height": state.height, "keys": keys})

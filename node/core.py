@@ -89,6 +89,8 @@ class NodeCore:
         outbox: Outbox,
         version: str,
         log: Log,
+        *,
+        dry_run: bool = False,
     ) -> None:
         self.genesis = genesis
         self.state = state
@@ -98,6 +100,8 @@ class NodeCore:
         self._outbox = outbox
         self.version = version
         self._log = log
+        #: Nothing leaves: what would be sent is only said (policy.dry_run).
+        self.dry_run = dry_run
         #: Why a group transaction is not signed as a matter of course: id -> (event, why, detail), told last.
         self.told: dict[str, tuple[str, str, str]] = {}
         self._resting: dict[str, tuple[int, int]] = {}  # content -> (height to try again at, blocks of rest)

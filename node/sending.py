@@ -29,6 +29,10 @@ class Sender:
 
     async def send(self, outgoing: Outgoing) -> None:
         """Broadcast; the next server on error, silence or refusal; on "duplicate" too, which is success."""
+        if self._core.dry_run:
+            self._core.sent(outgoing)
+            self._log("dry_run", {"content": outgoing.content})
+            return
         shown: dict[str, Any] = show_transaction(outgoing.tx, self._core.genesis.chain, typed=False)
         taken = 0
         refusal = ""
