@@ -14,7 +14,7 @@ from node.signer.approvals import Approvals
 from node.signer.journal import Journal
 from node.signer.keys import SecretKey
 from node.signer.policy import Policy
-from node.signer.signer import Signer
+from node.signer.signer import Signer, Signing
 from processors.genesis import Genesis, parse
 from processors.hive.keys import public_key_to_text
 from state.state import State
@@ -45,20 +45,32 @@ def open_state(genesis: Genesis, store: Store) -> State:
     return State(store, genesis.hash, round_length=params.round_length, trace_keep=params.trace_keep)
 
 
-def open_core(genesis: Genesis, holder: Holder, store: Store, folder: Path, files: Files, log: Log) -> NodeCore:
-    """The node over an open store; journal and outbox lie in ``folder``. The store is closed if this fails.
+def local_signer(genesis: Genesis, holder: Holder, folder: Path, files: Files) -> Signer:
+    """The signer of a node that holds its keys itself; its journal lies in ``folder``. Raises JournalError."""
+    journal = Journal(folder / "journal", genesis.hash, files)
+    return Signer(holder.signing_keys, journal, holder.policy, genesis, Approvals(folder / "approvals", files))
 
-    Raises StateError, JournalError, OSError.
+
+def open_core(
+    genesis: Genesis,
+    holder: Holder,
+    store: Store,
+    folder: Path,
+    files: Files,
+    log: Log,
+    signer: Signing | None = None,
+) -> NodeCore:
+    """The node over an open store; outbox and journal lie in ``folder``. The store is closed if this fails.
+
+    ``signer``: who signs, if the node does not hold its signing keys. Raises StateError, JournalError, OSError.
     """
     try:
         state = open_state(genesis, store)
-        journal = Journal(folder / "journal", genesis.hash, files)
+        signer = signer or local_signer(genesis, holder, folder, files)
         outbox = Outbox(folder / "outbox.json", files)
     except Exception:
         store.close()
         raise
-    approvals = Approvals(folder / "approvals", files)
-    signer = Signer(holder.signing_keys, journal, holder.policy, genesis, approvals)
     dry_run = holder.policy.dry_run
     account, key = holder.account, holder.account_key
     core = NodeCore(genesis, state, account, key, signer, outbox, version("waggle"), log, dry_run=dry_run)

@@ -1,10 +1,6 @@
 """`waggle run`, put together: configuration, keys, store, servers, and what runs beside the state machine."""
 
 import asyncio
-import shutil
-import time
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -15,9 +11,8 @@ from node.api.serving import serve
 from node.assembly import Holder, load_genesis, open_core
 from node.beside import GroupAccount, name_difference
 from node.config import Config
-from node.core import Log, NodeCore
+from node.core import Log
 from node.errors import KeyFileError, NodeError
-from node.facts import Facts
 from node.feed.ahead import Ahead, read_inline
 from node.feed.http import Http
 from node.feed.proving import Prover
@@ -27,22 +22,21 @@ from node.feed.watch import WitnessCheck
 from node.files import DISK
 from node.keeping import Blocks, Snapshots
 from node.metrics import Metrics
-from node.retry import retry
+from node.retry import retry, unless_stopped
 from node.runtime import Runtime
+from node.served import Node, keeper
 from node.signer.guard import guard_memory, lock_no_more
 from node.signer.keys import open_keys
 from node.signer.passwords import once, source
+from node.signer.remote import RemoteSigner, connect_tls, connect_unix
+from node.signer.service import host_and_port, tls_context
 from node.starting import check_store, ended_cleanly, note_damage, open_store, peers_of, sync_if_new
-from node.status import Status, status
-from node.sync.healing import NameDifference
+from node.streaming import Stream
 from node.sync.statesync import Trusted
+from processors.errors import EngineError
 from processors.genesis import Genesis
 from state.errors import StateError, StoreDamagedError
-from state.state import State
-from state.store import LevelStore
 
-#: Pieces of evidence that are kept; the oldest make room.
-_MOST_EVIDENCE = 100
 CONTROL = "control.sock"
 
 
@@ -61,57 +55,10 @@ def open_holder(config: Config, log: Log) -> Holder:
     return Holder(config.account, account.keys[0], signing.keys, config.policy)
 
 
-class Node:
-    """A running node, as its own API and its log see it."""
-
-    def __init__(self, config: Config, core: NodeCore, store: LevelStore, log: Log, metrics: Metrics) -> None:
-        self.core = core
-        self.metrics_of_it = metrics
-        self.snapshots = config.data / "snapshots"
-        self.facts: Callable[[], Facts] = Facts
-        self.name_difference: NameDifference | None = None
-        self._config = config
-        self._store = store
-        self._log = log
-        self._started_at = int(time.time())
-
-    @property
-    def genesis(self) -> Genesis:
-        """The group's genesis."""
-        return self.core.genesis
-
-    @property
-    def state(self) -> State:
-        """The state, to read."""
-        return self.core.state
-
-    def status(self) -> Status:
-        """The node as it stands."""
-        facts = msgspec.structs.replace(
-            self.facts(),
-            store_bytes=self._store.size(),
-            free_bytes=self.free_bytes(),
-            started_at=self._started_at,
-        )
-        return status(self.core, facts, int(time.time()))
-
-    def free_bytes(self) -> int:
-        """What is free on the disk of the data folder."""
-        return shutil.disk_usage(self._config.data).free
-
-    def metrics(self) -> bytes:
-        """The metrics in Prometheus' text format."""
-        return self.metrics_of_it.render(self.status())
-
-    def on_event(self, event: str, fields: dict[str, object]) -> None:
-        """Log an event, and count it."""
-        self._log(event, fields)
-
-
 async def run_node(config: Config, log: Log, stop: asyncio.Event, trust: Trusted | None = None) -> None:
     """Open and run a node until ``stop``; the store is closed in any case. ``trust``: begin with this root's snapshot.
 
-    Raises NodeError, GenesisError, StateError: each says what to do.
+    Raises NodeError, GenesisError, StateError, EngineError: each says what to do.
     """
     metrics = Metrics()
 
@@ -128,17 +75,23 @@ async def run_node(config: Config, log: Log, stop: asyncio.Event, trust: Trusted
         async with aiohttp.ClientSession() as session:
             apis = [Api(api.url, api.operator, Http(session), config.account) for api in config.apis]
             await sync_if_new(config, genesis, session, apis, told, stop, trust)
+            if stop.is_set():  # before there is a store: a node that has one never asks its peers for a snapshot
+                told("stop", {"height": -1, "outcome": "clean"})
+                return
+            remote = await reach_signer(config, genesis, told, stop)
             store = open_store(config, genesis, told)
             urls = peers_of(config, genesis)
-            core = open_core(genesis, holder, store, config.data, DISK, told)
+            core = open_core(genesis, holder, store, config.data, DISK, told, remote)
             try:
                 check_store(core.state, config.data, told)
                 node = Node(config, core, store, told, metrics)
                 node.name_difference = lambda: name_difference(core, session, urls)
-                await _run(config, node, apis, told, stop)
+                await _run(config, node, apis, remote, told, stop)
             finally:
                 core.state.close()
-    except (NodeError, StateError) as error:
+                if remote is not None:
+                    remote.close()
+    except (NodeError, StateError, EngineError) as error:
         if isinstance(error, StoreDamagedError) and error.is_corrupt:
             note_damage(config.data)
         told("stopped", {"error": str(error)})
@@ -147,22 +100,25 @@ async def run_node(config: Config, log: Log, stop: asyncio.Event, trust: Trusted
     told("stop", {"height": core.state.height, "outcome": "clean"})
 
 
-async def _run(config: Config, node: Node, apis: list[Api], log: Log, stop: asyncio.Event) -> None:
+async def _run(
+    config: Config, node: Node, apis: list[Api], remote: RemoteSigner | None, log: Log, stop: asyncio.Event
+) -> None:
     core = node.core
     prover = Prover(core.genesis.chain) if config.feed.prove_ahead else None
     blocks = Blocks(config.feed.archive, log) if config.feed.archive is not None else None
     snapshots = Snapshots(core, node.snapshots, config.snapshots, log)
     runtime = make_runtime(config, node, apis, log)
     runtime.healing.name_difference = node.name_difference
-    _wire(runtime, config, prover, blocks, snapshots, stop)
+    stream = Stream(remote, core, runtime.feed, log) if remote is not None else None
+    _wire(runtime, config, prover, blocks, snapshots, stream, stop)
     group = GroupAccount(core, runtime.feed, log)
-    node.facts = lambda: group.add_to(runtime.facts())
+    node.facts = lambda: group.add_to(msgspec.structs.replace(runtime.facts(), signer=_reached(stream)))
     server = await serve(make_app(node, settings_of(config.http)), config.http, config.data / CONTROL)
     try:
         tries: dict[str, Any] = {"tries": config.start_tries, "log": log, "stop": stop}
         await retry("API servers", lambda: runtime.feed.view(core.state.height, 0), **tries)
         if blocks is not None:
-            await blocks.fill(core, runtime.feed)
+            await unless_stopped(blocks.fill(core, runtime.feed), stop)
         watching = asyncio.create_task(group.watch(stop))
         try:
             await runtime.run(stop)
@@ -197,6 +153,7 @@ def _wire(
     prover: Prover | None,
     blocks: Blocks | None,
     snapshots: Snapshots,
+    stream: Stream | None,
     stop: asyncio.Event,
 ) -> None:
     """What follows the runtime: ranges proven ahead, witnesses, the archive, snapshots."""
@@ -211,6 +168,8 @@ def _wire(
 
     def took(given: Given) -> None:
         height = given.block.number
+        if stream is not None:
+            stream.take(given)
         if blocks is not None:
             blocks.take(given)
         if height % core.genesis.params.round_length == 0:
@@ -220,16 +179,31 @@ def _wire(
                 snapshots.take(height)
 
     runtime.took = took
+    if stream is not None:
+        runtime.before_acting = stream.bring
+        runtime.rewound = stream.realign
 
 
-def keeper(folder: Path) -> Callable[[str, bytes], None]:
-    """Keeps evidence in a folder, the newest pieces of it."""
+def _reached(stream: Stream | None) -> str:
+    if stream is None:
+        return "local"
+    return "remote" if stream.is_reached else "unreachable"
 
-    def keep(name: str, evidence: bytes) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        DISK.replace(folder / f"{name}.json", evidence)
-        kept = sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime)
-        for old in kept[:-_MOST_EVIDENCE]:
-            old.unlink(missing_ok=True)
 
-    return keep
+async def reach_signer(config: Config, genesis: Genesis, log: Log, stop: asyncio.Event) -> RemoteSigner | None:
+    """The signer of another process, if the configuration names one. Raises SignerError after ``start_tries``."""
+    address = config.signer.url
+    if not address:
+        return None
+    if address.startswith("unix:"):
+        connect = connect_unix(address.removeprefix("unix:"))
+    else:
+        host, port = host_and_port(address)
+        files = config.signer.certificate, config.signer.key, config.signer.authority
+        certificate, key, authority = (path for path in files if path is not None)
+        connect = connect_tls(host, port, tls_context(certificate, key, authority, server=False))
+
+    async def attempt() -> RemoteSigner:
+        return RemoteSigner(connect, genesis, config.account)
+
+    return await retry("signer", attempt, tries=config.start_tries, log=log, stop=stop)

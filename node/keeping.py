@@ -7,7 +7,7 @@ from pathlib import Path
 
 from node.config import SnapshotConfig
 from node.core import Log, NodeCore
-from node.errors import ApiError, FeedError
+from node.errors import ApiError, FeedError, UnprovableError
 from node.feed.archive import Archive
 from node.feed.feed import Feed
 from node.feed.segment import ArchiveError
@@ -75,6 +75,8 @@ class Blocks:
                     await asyncio.sleep(0)
                 if stop.is_set():
                     break
+        except UnprovableError as error:
+            self._log("archive_replay", {"height": state.height, "ends": str(error)})  # two servers must give it alike
         except (FeedError, ApiError) as error:
             self._stop(error)
         state.flush()
@@ -130,6 +132,7 @@ class Snapshots:
         work = asyncio.get_running_loop().run_in_executor(None, _write_all, reader, self.folder, stop.__len__)
         try:
             await asyncio.shield(work)
+            gone = prune(self.folder, self._keep)
         except asyncio.CancelledError:
             stop.append(True)
             await asyncio.gather(work, return_exceptions=True)
@@ -139,7 +142,6 @@ class Snapshots:
             return
         finally:
             reader.close()
-        gone = prune(self.folder, self._keep)
         self._log("snapshot", {"height": height, "kept": heights(self.folder), "removed": gone})
 
 

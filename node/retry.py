@@ -17,8 +17,14 @@ T = TypeVar("T")
 async def unless_stopped(work: Coroutine[Any, Any, T], stop: asyncio.Event) -> T | None:
     """What ``work`` returns, unless ``stop`` comes first: a silent server must not hold up the end. None = stopped."""
     task, stopping = asyncio.create_task(work), asyncio.create_task(stop.wait())
-    await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    stopping.cancel()
+    try:
+        await asyncio.wait({task, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    except asyncio.CancelledError:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        raise
+    finally:
+        stopping.cancel()
     if task.done():
         return task.result()
     task.cancel()  # lands at a call to a server; blocks are applied between such calls, whole

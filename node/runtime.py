@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from node.agent import is_groups_own
 from node.core import LIVE_WITHIN, MAX_LAG, ChainView, NodeCore
-from node.errors import ApiError, DiskFullError, FeedError, LieError, NotLinkedError
+from node.errors import ApiError, DiskFullError, FeedError, LieError, NotLinkedError, SignerError
 from node.facts import Facts
 from node.feed.feed import Feed, Keep
 from node.feed.pace import Pace
@@ -73,11 +73,15 @@ class Runtime:
         self.servers = Servers(apis, clock=clock, jitter=jitter)
         self.feed = Feed(self.servers, core.genesis.chain, log, clock, read, keep)
         self.second = Second(self.feed, core.genesis.chain, log, read)
-        self.healing = Healing(core, self.feed, log, read, keep)
+        self.healing = Healing(core, self.feed, self.second, log, read, keep)
         self._sender = Sender(core, self.feed, log)
         self.log = self._log = log
         self.took: Callable[[Given], None] = lambda given: None
         self.before_first: Callable[[], Awaitable[None]] | None = None
+        #: Awaited before a live node acts; what it raises costs this turn.
+        self.before_acting: Callable[[], Awaitable[None]] | None = None
+        #: Called when the state was taken back.
+        self.rewound: Callable[[], None] = lambda: None
         self.is_live = False
         self._acted = acted
         self._clock = clock
@@ -131,14 +135,22 @@ class Runtime:
         before = state.height
         if view.irreversible_number > before:
             await self._catch_up(server, view, stop)
-        await self.healing.attempt()
+        taken_back = await self.healing.attempt()
+        if taken_back is not None:
+            self.second.forget_from(taken_back)
+            self.rewound()
         moved = state.height - before
         self._watch_for_standstill(moved, server)
         if moved <= 0 or stop.is_set():
             return  # an old head: this server is behind what it said before
         self.is_live = moved <= LIVE_WITHIN
         if self.is_live:  # otherwise what the server said of the chain is old by now
-            await self._act(server, view)
+            try:
+                if self.before_acting is not None:
+                    await self.before_acting()
+                await self._act(server, view)
+            except SignerError as error:  # nothing was signed; the next block is another chance
+                self._log("signer_error", {"error": str(error)})
             self._acted()
 
     async def _act(self, server: Server, view: ChainView) -> None:
@@ -168,14 +180,19 @@ class Runtime:
         except NotLinkedError as error:
             await self._leave_the_fork(error)
         except LieError as lie:
-            self.feed.lied(server, lie)
+            self.feed.lied(self.feed.giver or server, lie)
+        except ApiError:
+            if state.height < last and not self.servers.is_banned(server):
+                self.servers.failed(server, f"it calls block {last} irreversible, and nobody gives it")
+            raise
         state.flush()
 
     def _apply(self, given: Given, server: Server, *, flush: bool) -> None:
         """One block, told and remembered. Raises what stops the node, and LieError for a time that goes back."""
         block, state = given.block, self.core.state
         if block.timestamp <= state.head.timestamp:
-            words = f"{server.api.url}: block {block.number} is not later than the one before it"
+            giver = self.feed.giver or server
+            words = f"{giver.api.url}: block {block.number} is not later than the one before it"
             raise LieError(words, block.number, given.text)
         begun = self._clock()
         try:
@@ -211,7 +228,9 @@ class Runtime:
         height, step = state.height, 1
         while True:
             found = await self.second.id_of(height, self.core.block_id)
-            if found is None or found[0] < 2:
+            if found is None:
+                raise ApiError(f"{error}; two operators must say which block is right, and do not answer now")
+            if found[0] < 2:
                 raise error  # nobody to believe: the operator must see to it
             if found[1] == self.core.block_id(height):
                 break
@@ -222,6 +241,7 @@ class Runtime:
             raise ApiError(f"{error}; two operators have our block {height}: asking again")
         self.core.rewind(height)
         self.second.forget_from(height)
+        self.rewound()
         self._log("rewound", {"height": height, "why": str(error)})
 
     def _log_round(self) -> None:

@@ -15,7 +15,7 @@ from node.feed.second import Second
 from node.feed.servers import Servers
 from node.feed.source import read_proven
 from node.files import DISK
-from node.retry import retry
+from node.retry import retry, unless_stopped
 from node.sync.peer import Peer
 from node.sync.statesync import StateSync, SyncError, Trusted
 from processors.genesis import Genesis
@@ -103,7 +103,7 @@ async def sync_if_new(
         return
     config.data.mkdir(parents=True, exist_ok=True)
     try:
-        await sync.run(peers, folder)
+        await unless_stopped(sync.run(peers, folder), stop)
     except (SyncError, ApiError) as error:
         if trust is not None:
             raise

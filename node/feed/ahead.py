@@ -5,6 +5,7 @@ ones. What is in the buffer and on its way never exceeds ``buffer`` bytes by mor
 """
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator, Awaitable, Callable
 
 from node.errors import ApiError, NobodyError
@@ -65,7 +66,7 @@ class Ahead:
                 self._bytes -= sum(map(len, found.texts))
                 self._changed.set()
         finally:
-            self._is_over = True  # a cancellation that meets a wake-up is lost in wait_for
+            self._is_over = True
             for worker in workers:
                 worker.cancel()
             await asyncio.gather(*workers, return_exceptions=True)
@@ -73,10 +74,9 @@ class Ahead:
     async def _wait(self) -> None:
         """Until something changes; looked at again soon in any case."""
         self._changed.clear()
-        try:
-            await asyncio.wait_for(self._changed.wait(), 0.5)
-        except TimeoutError:
-            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.5):  # wait_for would begin to wait a moment later, and miss a wake-up
+                await self._changed.wait()
 
     async def _work(self) -> None:
         while self._failure is None and not self._is_over:

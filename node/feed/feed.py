@@ -25,7 +25,6 @@ from node.feed.source import (
 )
 from processors.hive.block import Block, read_block
 from processors.hive.chain import Chain
-from processors.hive.errors import HiveDataError
 
 #: Seconds without a new block after which the other servers are asked for one too.
 ASK_OTHERS = 6.0
@@ -55,6 +54,8 @@ class Feed:
         self.check_witness: CheckWitness = _believe
         #: Who gave the newest blocks: number -> operator.
         self.givers: dict[int, str] = {}
+        #: Who gave the block that was handed on last.
+        self.giver: Server | None = None
         #: Fetches many blocks ahead; None: they are asked for one range after the other.
         self.ahead: Callable[[int, int], AsyncGenerator[Range, None]] | None = None
         self._chain = chain
@@ -102,7 +103,9 @@ class Feed:
             raise NobodyError("no server answers: the next try comes by itself")
         return first
 
-    async def blocks(self, first: int, last: int, previous: bytes, server: Server) -> AsyncGenerator[Given, None]:
+    async def blocks(
+        self, first: int, last: int, previous: bytes | None, server: Server
+    ) -> AsyncGenerator[Given, None]:
         """Blocks ``first`` to ``last``, from ``server`` as long as it gives them; many, from several at once.
 
         Raises ApiError when nobody gives the next one now, NotLinkedError when what two operators give does not follow
@@ -117,8 +120,8 @@ class Feed:
                         server = giver
                         given = Given(read_next(server.api.url, read, self._chain, text, number, previous), text)
                         await self.check_witness(server, given)
+                        self._note_giver(number, server)
                         yield given
-                        self._note_giver(number, server.operator)
                         number, previous = number + 1, given.block.id
                         strangers.clear()
                 return
@@ -134,14 +137,15 @@ class Feed:
                 if len(strangers) > 1:
                     raise
             except UnprovableError as error:
-                given = await self._given_twice(error, number, previous)
+                giver, given = await self._given_twice(server, error, number, previous)
+                self._note_giver(number, giver)
                 yield given
                 number, previous = number + 1, given.block.id
-                continue
             server = self.servers.best()
 
-    def _note_giver(self, number: int, operator: str) -> None:
-        self.givers[number] = operator
+    def _note_giver(self, number: int, server: Server) -> None:
+        self.giver = server
+        self.givers[number] = server.operator
         self.givers.pop(number - _GIVERS, None)
 
     async def _texts(
@@ -179,10 +183,13 @@ class Feed:
             },
         )
 
-    async def _given_twice(self, error: UnprovableError, number: int, previous: bytes) -> Given:
-        """A block that holds what we cannot serialise, as two servers of different operators give it alike.
+    async def _given_twice(
+        self, first: Server, error: UnprovableError, number: int, previous: bytes
+    ) -> tuple[Server, Given]:
+        """(who gave it, a block that ``first`` gave with something that we cannot serialise), as two servers of
+        different operators give it alike. A server with a block in its place that can be proven ends the question.
 
-        Raises FeedError if they do not.
+        Raises FeedError if they differ, ApiError while only one of several operators answers.
         """
         found: dict[str, Given] = {}
         for server in self.servers.usable():
@@ -190,17 +197,34 @@ class Feed:
                 continue
             try:
                 [text] = await self.ask(server, fetch_texts(server.api, number, 1))
-                block = read_block(text, self._chain)
-                check_place(server.api.url, block, number, previous)
-            except (ApiError, NotLinkedError, HiveDataError) as wrong:
+                given, is_proven = self._read_if_provable(server, text, number, previous)
+                await self.check_witness(server, given)
+            except LieError as lie:
+                self.lied(server, lie)
+                continue
+            except (ApiError, NotLinkedError) as wrong:
                 self._log("api_error", {"server": server.api.url, "error": str(wrong)})
                 continue
-            found[server.operator] = Given(block, text)
-            alike = [given for given in found.values() if _same(given.block, block)]
+            if is_proven:
+                self.failed(first, ApiError(f"{error}; {server.api.url} gives one in its place that can be proven"))
+                return server, given
+            found[server.operator] = given
+            alike = [one for one in found.values() if _same(one.block, given.block)]
             if len(alike) > 1:
                 self._log("unproven_block", {"height": number, "operators": sorted(found), "why": str(error)})
-                return alike[0]
+                return server, given
+        if len(found) < 2 and len({server.operator for server in self.servers}) > 1:
+            raise NobodyError(f"{error}; a second operator that gives it alike does not answer now")
         raise FeedError(f"{error}; and no two servers of different operators give it alike")
+
+    def _read_if_provable(self, server: Server, text: bytes, number: int, previous: bytes) -> tuple[Given, bool]:
+        """A block, and whether it was proven; where it cannot be, only its place is checked."""
+        try:
+            return Given(read_next(server.api.url, self._read, self._chain, text, number, previous), text), True
+        except UnprovableError:
+            block = read_block(text, self._chain)
+            check_place(server.api.url, block, number, previous)
+            return Given(block, text), False
 
 
 def _same(one: Block, other: Block) -> bool:

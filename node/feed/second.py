@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from node.core import Log
-from node.errors import ApiError, FeedError
+from node.errors import ApiError, FeedError, LieError
 from node.feed.feed import Feed
 from node.feed.servers import Server
 from node.feed.source import ReadBlock, chain_view, fetch_blocks, irreversible_time, is_unknown
@@ -42,7 +42,12 @@ class Second:
         found: dict[str, Block] = {}
         for server in self._feed.servers.usable():
             if server.operator not in found and len(found) < 2:
-                found[server.operator] = await self._block(server, number)
+                try:
+                    found[server.operator] = await self._block(server, number)
+                except ApiError as error:
+                    self._feed.failed(server, error)
+                except LieError as lie:
+                    self._feed.lied(server, lie)
         if len({block.id for block in found.values()}) > 1:
             ids = {operator: block.id.hex() for operator, block in found.items()}
             raise FeedError(f"the servers differ about block {number}: {ids}. Find out which one lies before you start")
@@ -105,15 +110,20 @@ class Second:
                 self._log("api_error", {"server": api.url, "error": str(error)})
 
     async def id_of(self, number: int, ours: Callable[[int], bytes | None]) -> tuple[int, bytes] | None:
-        """(votes, id) of a block that most operators give, each asked once; None if nobody gives it."""
+        """(votes, id) of a block that most operators give; None if fewer than two operators give one.
+
+        Servers that rest are asked too: whose blocks did not follow ours was just sent to rest.
+        """
         found: dict[bytes, set[str]] = {}
-        for server in self._feed.servers.usable():
+        for server in self._feed.servers:
+            if self._feed.servers.is_banned(server):
+                continue
             try:
                 block = await self._block(server, number, quick=True)
             except (ApiError, FeedError):
                 continue
             found.setdefault(block.id, set()).add(server.operator)
-        if not found:
+        if len(set().union(*found.values())) < 2:
             return None
         best = max(found, key=lambda name: (len(found[name]), name == ours(number), name))
         return len(found[best]), best

@@ -20,7 +20,7 @@ NEAR = 0.1
 _WEIGHT = 0.2
 _SLOW_SCORE = 0.5
 _FAILED = 0.6
-#: Scores within a quarter are equal: then the order of the configuration counts, and nobody is left for a whim.
+#: Scores that round to the same quarter are equal (one that failed comes near to 1 again, never quite to it): then the order of the configuration counts, and nobody is left for a whim.
 _STEPS = 4
 
 
@@ -77,7 +77,7 @@ class Servers:
         now = self._clock()
         found = [s for s in self._servers if s.rests_until <= now and s.banned_until <= now]
         quickest = min((s.seconds for s in found), default=0.0)
-        return sorted(found, key=lambda s: (-int(s.score * _STEPS), s.seconds > 2 * quickest + NEAR, s.place))
+        return sorted(found, key=lambda s: (-round(s.score * _STEPS), s.seconds > 2 * quickest + NEAR, s.place))
 
     def best(self) -> Server:
         """The one to ask first. Raises NobodyError while all rest or are banned."""

@@ -7,8 +7,9 @@ than what their keys may have signed. After a header lifetime of blocks every su
 from collections.abc import Iterable
 
 from node.signer.journal import Journal
+from node.signer.policy import spends_of
 from processors.genesis import ROLES, Genesis
-from state.schema import AUTHORITY, KEY, MS, SIG
+from state.schema import AUTHORITY, KEY, MS, QUEUE, SIG, Record
 from state.state import State
 
 
@@ -19,32 +20,37 @@ def look(journal: Journal, keys: Iterable[bytes], state: State, genesis: Genesis
     if journal.born is None or journal.is_moved or elsewhere:
         head = state.head
         journal.begin(head.height, head.timestamp, _held_until(journal, state, genesis, bool(elsewhere)))
+    for op, record in elsewhere:  # after it began anew: a crash in between must not leave a journal that looks whole
+        _take_in(journal, state, op, record)
     for key in keys:
         if not journal.knows_key(key):
             journal.note_key(key, is_new=not _is_known(state, key))
-    return elsewhere
+    return [op for op, _ in elsewhere]
 
 
 def _held_until(journal: Journal, state: State, genesis: Genesis, is_older: bool) -> int:
     """The block time until which keys that the chain knows already are held back."""
     if not (journal.is_moved or is_older) and journal.born is None:
-        founding = state.height <= genesis.start_block + genesis.params.round_length
-        if founding or not journal.is_empty:  # with signatures and no beginning: a journal of the first release
+        founding = state.height <= genesis.start_block + genesis.params.round_length and not journal.ids()
+        if founding or journal.is_of_first_release:
             return 0
     return state.head.timestamp + genesis.params.header_lifetime
 
 
-def _signed_elsewhere(journal: Journal, keys: Iterable[bytes], state: State) -> list[str]:
-    """Transactions that one of our keys has signed on chain and that the journal does not hold; it takes them in."""
-    found = []
-    for (op,), record in state.walk(MS):
-        name = str(op)
-        if journal.has(record.payloads, record.txid):
-            continue
-        if any(state.get(SIG, name, key) is not None for key in keys):
-            journal.write(record.payloads, record.txid, record.expiration, name, time=state.head.timestamp)
-            found.append(name)
-    return found
+def _signed_elsewhere(journal: Journal, keys: Iterable[bytes], state: State) -> list[tuple[str, Record]]:
+    """Transactions that one of our keys has signed on chain and that the journal does not hold."""
+    return [
+        (str(op), record)
+        for (op,), record in state.walk(MS)
+        if not journal.has(record.payloads, record.txid) and any(state.get(SIG, str(op), key) for key in keys)
+    ]
+
+
+def _take_in(journal: Journal, state: State, op: str, record: Record) -> None:
+    """The journal holds it from now on, and what it pays counts to the limits of the day."""
+    payloads = [state.need(QUEUE, number) for number in record.payloads]
+    spends = spends_of(record, payloads)
+    journal.write(record.payloads, record.txid, record.expiration, op, time=state.head.timestamp, spends=spends)
 
 
 def _is_known(state: State, key: bytes) -> bool:

@@ -20,15 +20,25 @@ class Approvals:
 
     def has(self, word: str) -> bool:
         """Whether the operator confirmed ``word``. Raises JournalError if the file cannot be read."""
-        if self._path is None:
-            return False
-        try:
-            raw = self._files.read(self._path) or b""
-        except OSError as error:
-            raise JournalError(f"{self._path}: {error}") from error
-        return word in raw[-_MOST:].decode("utf-8", "replace").splitlines()
+        return word in self.words()
+
+    def words(self) -> list[str]:
+        """Everything that was confirmed, oldest first. Raises JournalError if the file cannot be read."""
+        raw = self._read()
+        if len(raw) > _MOST:
+            raw = raw[-_MOST:].partition(b"\n")[2]  # the end of a longer word would be another word
+        return [line for line in raw.decode("utf-8", "replace").splitlines() if line]
 
     def add(self, word: str) -> None:
-        """Confirm ``word``. Raises OSError."""
+        """Confirm ``word``. Raises OSError, JournalError."""
         if self._path is not None and not self.has(word):
-            self._files.append(self._path, f"{word}\n".encode())
+            before = b"\n" if self._read()[-1:] not in (b"", b"\n") else b""  # somebody edited it, or a crash tore it
+            self._files.append(self._path, before + f"{word}\n".encode())
+
+    def _read(self) -> bytes:
+        if self._path is None:
+            return b""
+        try:
+            return self._files.read(self._path) or b""
+        except OSError as error:
+            raise JournalError(f"{self._path}: {error}") from error

@@ -8,6 +8,9 @@ signature, so it is dropped. Every line begins with the genesis hash. The facts:
 - ``[genesis, "born", height, time, until, home]``: from this block on the journal stands in this place; a key that is
   older than that is held back while the block time is below ``until``;
 - ``[genesis, "key", public key, is new]``: a key as it was when it was seen here first.
+
+Beside it stands ``mark.journal``, with the size that it had after the newest line: a journal that is shorter than that
+is an old copy, even one that was written over the file in its place.
 """
 
 import json
@@ -15,37 +18,16 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from node.errors import JournalError
 from node.files import DISK, Files
+from node.signer.entries import FIRST_RELEASE, Born, Entry, both, entry_of, size_of
+
+__all__ = ["MARK", "RESTORED", "Born", "Entry", "Journal"]
 
 #: Beside a journal that came out of a backup: what it signed since nobody knows.
 RESTORED = "journal.restored"
-
-
-class Entry(msgspec.Struct, frozen=True):
-    """A payload was signed in transaction ``txid``, which can be included until ``expiration`` (seconds).
-
-    ``time`` = the block's when it was signed, ``amount`` in smallest units of ``asset`` (empty: no payment).
-    """
-
-    payload: int
-    txid: str
-    expiration: int
-    op: str
-    time: int = 0
-    asset: str = ""
-    amount: int = 0
-
-
-class Born(msgspec.Struct, frozen=True):
-    """Since when the journal stands in its place: height and time of the block, ``until`` old keys are held back."""
-
-    height: int
-    time: int
-    until: int
-    home: int
+#: Before the journal's name: the file that tells how long it was.
+MARK = "mark."
 
 
 class Journal:
@@ -58,27 +40,38 @@ class Journal:
         self._entries: dict[int, dict[str, Entry]] = {}
         self._keys: dict[str, bool] = {}
         self._broken = False
+        self._size = 0
+        self._is_first_release = True
         self.born: Born | None = None
         try:
             self._load()
             self._files.append(path, b"")  # a node that could not write it learns so now
             self._home = self._files.identity(path)
             restored = self._files.read(path.with_name(RESTORED)) is not None
+            is_short = self._size < size_of(self._files.read(path.with_name(MARK + path.name)))
         except OSError as error:
             raise JournalError(f"{path}: {error}: without its journal a node signs nothing") from error
         #: Whether the file is a copy of the one that was written to: what that one signed since, nobody knows.
-        self.is_moved = restored or (self.born is not None and self.born.home != self._home)
+        self.is_moved = restored or is_short or (self.born is not None and self.born.home != self._home)
 
     # -- what was signed
 
     @property
-    def is_empty(self) -> bool:
-        """Whether it holds no signature at all."""
-        return not self._entries
+    def is_of_first_release(self) -> bool:
+        """Whether a node of the first release wrote it, alone: it holds signatures, and none tells its time."""
+        return bool(self._entries) and self.born is None and self._is_first_release
+
+    def ids(self) -> set[bytes]:
+        """The ids of all transactions that were signed."""
+        return {bytes.fromhex(entry.txid) for entry in self.all_entries()}
 
     def entries(self, payload: int) -> list[Entry]:
         """What was signed for a payload, oldest first."""
         return list(self._entries.get(payload, {}).values())
+
+    def all_entries(self) -> list[Entry]:
+        """Everything that was signed."""
+        return [entry for found in self._entries.values() for entry in found.values()]
 
     def has(self, payloads: Iterable[int], txid: bytes) -> bool:
         """Whether a transaction of these payloads was signed."""
@@ -123,7 +116,7 @@ class Journal:
 
     def begin(self, height: int, time: int, until: int) -> None:
         """The journal stands here from this block on; keys older than that are held back ``until``."""
-        self._append([["born", height, time, until, self._home]])
+        self._append([["born", height, time, until, self._home]], begins=True)
         try:
             self._files.remove(self._path.with_name(RESTORED))
         except OSError as error:
@@ -153,56 +146,67 @@ class Journal:
         """Every signature of this genesis, a line each, for another machine's journal."""
         return [
             json.dumps([self._genesis, e.payload, e.txid, e.expiration, e.op, e.time, e.asset, e.amount])
-            for found in self._entries.values()
-            for e in found.values()
+            for e in self.all_entries()
         ]
 
     def merge(self, lines: Iterable[str]) -> int:
         """Take over signatures of another machine's journal; returns how many were new. Nothing is ever forgotten.
 
-        Raises JournalError, having taken nothing, for what is no journal or another genesis'.
+        Of a transaction that both have, the later times and the larger amount count. Raises JournalError, having taken
+        nothing, for what is no journal or another genesis'.
         """
-        found = []
+        found: dict[tuple[int, str], Entry] = {}
         for number, line in enumerate(lines, 1):
             try:
                 genesis, *fact = json.loads(line)
-                entry = _entry(fact)
+                entry = entry_of(fact)
             except (ValueError, TypeError, OverflowError, RecursionError) as error:
                 raise JournalError(f"line {number} is no line of a journal") from error
             if genesis != self._genesis:
                 raise JournalError(f"line {number} belongs to another genesis: {str(genesis)[:64]}")
-            if entry is not None and entry.txid not in self._entries.get(entry.payload, {}):
-                found.append(entry)
-        self._append([[e.payload, e.txid, e.expiration, e.op, e.time, e.asset, e.amount] for e in found])
-        for entry in found:
+            if entry is not None:
+                known = self._entries.get(entry.payload, {}).get(entry.txid)
+                before = found.get((entry.payload, entry.txid), known)
+                after = both(before, entry)
+                if after != before:
+                    found[entry.payload, entry.txid] = after
+        new = sum(1 for payload, txid in found if txid not in self._entries.get(payload, {}))
+        self._append([[e.payload, e.txid, e.expiration, e.op, e.time, e.asset, e.amount] for e in found.values()])
+        for entry in found.values():
             self._remember(entry)
-        return len(found)
+        return new
 
     # -- inside
 
-    def _append(self, facts: list[list[Any]]) -> None:
+    def _append(self, facts: list[list[Any]], *, begins: bool = False) -> None:
         if not facts:
             return
         if self._broken:
             raise JournalError(f"{self._path}: an earlier write failed: restart the node once the disk is well")
-        lines = "".join(json.dumps([self._genesis, *fact]) + "\n" for fact in facts)
+        lines = "".join(json.dumps([self._genesis, *fact]) + "\n" for fact in facts).encode()
         try:
             self._broken = True  # a line may be half written
-            self._files.append(self._path, lines.encode())
+            self._files.append(self._path, lines)
+            self._size += len(lines)
+            if begins or not self.is_moved:  # until it begins anew, the mark is what tells that it is an old copy
+                self._files.replace(self._path.with_name(MARK + self._path.name), b"%d\n" % self._size)
             self._broken = False
         except OSError as error:
             raise JournalError(f"{self._path}: {error}: nothing is signed") from error
+        self._is_first_release = False
 
     def _remember(self, entry: Entry) -> None:
-        self._entries.setdefault(entry.payload, {})[entry.txid] = entry
+        entries = self._entries.setdefault(entry.payload, {})
+        entries[entry.txid] = both(entries.get(entry.txid), entry)
 
     def _load(self) -> None:
         raw = self._files.read(self._path)
         if raw is None:
             return
         whole, newline, torn = raw.rpartition(b"\n")
+        self._size = len(whole) + len(newline)
         if torn:
-            self._files.cut(self._path, len(whole) + len(newline))
+            self._files.cut(self._path, self._size)
         for number, line in enumerate(whole.split(b"\n") if whole else [], 1):
             try:
                 genesis, *fact = json.loads(line)
@@ -224,15 +228,7 @@ class Journal:
             if is_ours:
                 self._keys[str(key)] = bool(is_new)
         else:
-            entry = _entry(fact)
+            entry = entry_of(fact)
             if entry is not None and is_ours:
+                self._is_first_release &= len(fact) == FIRST_RELEASE
                 self._remember(entry)
-
-
-def _entry(fact: list[Any]) -> Entry | None:
-    """The signature that a fact tells of; None for the others. Raises ValueError, TypeError."""
-    if fact[:1] in (["born"], ["key"]):
-        return None
-    payload, txid, expiration, op, *rest = fact
-    time, asset, amount = rest or (0, "", 0)
-    return Entry(int(payload), str(txid), int(expiration), str(op), int(time), str(asset), int(amount))

@@ -22,7 +22,7 @@ from processors.hive.transaction import (
     unpack_transaction,
 )
 from processors.hive.types import Authority as HiveAuthority
-from state.schema import HEAD, KEY, NODE, QUEUE, STANDING, Authority, Payload, Record, Taken
+from state.schema import KEY, NODE, QUEUE, STANDING, Authority, Payload, Record, Taken
 from state.state import State
 
 #: Seconds over which the limits of a day count, by the blocks' time.
@@ -66,10 +66,11 @@ def judge(
     policy: Policy,
     journal: Journal,
     denied: Callable[[bytes], bool],
+    now: int,
 ) -> Verdict:
     """May this node sign ``record``? ``denied(txid)``: two servers of different operators deny its inclusion.
 
-    What the operator alone decides comes after this: :func:`consent`.
+    ``now``: the block time that counts. What the operator alone decides comes after this: :func:`consent`.
     """
     if not agrees(state, genesis.params):
         return Verdict("hold", "no_agreement", "the last tally did not agree on this node's own root")
@@ -91,10 +92,10 @@ def judge(
     if opinion is not None and opinion.packed not in (None, packed):
         theirs = opinion.packed.hex() if opinion.packed else ""
         return Verdict("refuse", "second_opinion", f"beem makes {theirs} of what is {packed.hex()} here")
-    over = _over_a_days_limit(policy, journal, record, known, state.need(HEAD).timestamp)
+    over = _over_a_days_limit(policy, journal, record, known, now)
     if over:
         return Verdict("hold", "day_limit", over)
-    conflicts = journal.conflicts(record.payloads, record.txid, state.need(HEAD).timestamp)
+    conflicts = journal.conflicts(record.payloads, record.txid, now)
     if conflicts:
         return Verdict("hold", "journal", f"signed before and not dead: {', '.join(e.txid for e in conflicts)}")
     earlier = {txid for payload in known for txid in payload.past}

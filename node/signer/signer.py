@@ -74,15 +74,15 @@ class Signer:
         return self._keys[key].sign(report_digest(self._genesis.hash, height, root, account))
 
     def sign_transaction(
-        self, state: State, op: str, key: bytes, denied: Callable[[bytes], bool]
+        self, state: State, op: str, key: bytes, denied: Callable[[bytes], bool], *, now: int | None = None
     ) -> tuple[Verdict, bytes | None]:
         """Judge a group transaction; the signature only comes after the journal is on disk.
 
-        Raises JournalError: then nothing was signed.
+        ``now``: the block time that counts, None = the head's. Raises JournalError: then nothing was signed.
         """
         record = state.need(MS, op)
-        verdict = judge(state, self._genesis, op, record, self._policy, self._journal, denied)
-        now = state.need(HEAD).timestamp
+        now = state.need(HEAD).timestamp if now is None else now
+        verdict = judge(state, self._genesis, op, record, self._policy, self._journal, denied, now)
         if verdict.kind == "sign":
             word = consent(self._policy, self._journal, self._approvals, op, key, now)
             verdict = verdict if word is SIGN else word

@@ -14,6 +14,7 @@ from node.agent import last_equal
 from node.core import Log, NodeCore
 from node.errors import ApiError, FeedError
 from node.feed.feed import Feed, Keep
+from node.feed.second import Second
 from node.feed.servers import Server
 from node.feed.source import Given, ReadBlock, fetch_blocks
 
@@ -25,36 +26,52 @@ _RESTORE = "ask in the group what changed; replay from the genesis, or restore a
 class Healing:
     """One attempt for each round in which the group agreed on another root. ``read`` proves a block."""
 
-    def __init__(self, core: NodeCore, feed: Feed, log: Log, read: ReadBlock, keep: Keep) -> None:
+    def __init__(self, core: NodeCore, feed: Feed, second: Second, log: Log, read: ReadBlock, keep: Keep) -> None:
         self.name_difference: NameDifference | None = None
         self._core = core
         self._feed = feed
+        self._second = second
         self._log = log
         self._read = read
         self._keep = keep
         self._tried: int | None = None
+        self._failed_at = -1  # the height at which the servers failed
 
-    async def attempt(self) -> None:
-        """Heal if the state differs and this was not tried yet. Raises what stops a node: EngineError, StateError."""
-        halted = self._core.halted_at
-        if halted is None or halted == self._tried:
-            return
-        self._tried = halted
-        state = self._core.state
+    async def attempt(self) -> int | None:
+        """Heal if the state differs and this was not tried yet; the height that the state was taken back to, if it was.
+
+        Raises what stops a node: EngineError, StateError.
+        """
+        halted, state = self._core.halted_at, self._core.state
+        if halted is None or halted == self._tried or state.height == self._failed_at:
+            return None
         equal = last_equal(state, halted)
-        self._keep_evidence(halted, equal)
-        if self.name_difference is not None:
-            self._log("difference", await self.name_difference())
+        if self._failed_at < 0:
+            self._keep_evidence(halted, equal)
+            if self.name_difference is not None:
+                self._log("difference", await self.name_difference())
+        self._tried, self._failed_at = halted, -1
         if equal is None or equal < state.oldest_rewind:
             self._log("still_diverged", {"round": halted, "why": "no equal root is within reach", "remedy": _RESTORE})
-            return
+            return None
         try:
             blocks = await self._fetch(equal + 1, state.height, self._core.block_id(equal) or b"")
+            await self._must_be_shared(blocks[-1])
         except (ApiError, FeedError) as error:
-            self._tried = None  # the servers' fault: the next block is another chance
+            self._tried, self._failed_at = None, state.height  # the servers' fault: the next block is another chance
             self._log("api_error", {"error": f"the blocks since {equal} could not be fetched anew: {error}"})
-            return
+            return None
         self._replay(halted, equal, blocks)
+        return equal
+
+    async def _must_be_shared(self, newest: Given) -> None:
+        """Other blocks than ours are taken on the word of two operators, not of one. Raises ApiError."""
+        number, block_id = newest.block.number, newest.block.id
+        if block_id == self._core.block_id(number):
+            return
+        alike = await self._second.id_of(number, lambda _: block_id)
+        if alike is None or alike[0] < 2 or alike[1] != block_id:
+            raise ApiError(f"another block {number} than ours is given, which no two operators have alike")
 
     def _replay(self, halted: int, equal: int, blocks: list[Given]) -> None:
         """Go back, and apply what other servers gave; nothing is awaited in between."""

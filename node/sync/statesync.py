@@ -13,9 +13,10 @@ A peer that serves garbage costs time, and nothing else.
 
 import asyncio
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from pathlib import Path
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -34,12 +35,14 @@ from state.schema import Authority
 from state.snapshot import Restoring
 from state.store import LevelStore, settle_store
 
-#: Snapshots that are looked into, the newest first.
-_MOST_TRIED = 8
+#: Snapshots of one peer that are looked into, the newest first: a liar's list leaves room for the others'.
+_MOST_EACH = 4
 #: Chunks that are fetched while others are written.
 _AHEAD = 4
 #: Bytes of a snapshot, decompressed, that a node is ready to write before it knows whether the root is right.
 MOST_BYTES = 16 << 30
+
+T = TypeVar("T")
 
 
 class SyncError(NodeError):
@@ -62,6 +65,7 @@ class StateSync:
         self._second = second
         self._log = log
         self._trust = trust
+        self._bad: set[str] = set()  # names of peers that failed at a chunk
 
     async def run(self, peers: Sequence[Peer], folder: Path) -> int:
         """Make the store ``folder`` from the newest snapshot that can be believed; returns its height.
@@ -69,9 +73,10 @@ class StateSync:
         Raises SyncError if there is none, ApiError while the servers cannot be asked.
         """
         authority = await self._authority()
-        offers = await self._offers(peers)
+        _, view = await self._feed.view(0, 0)
+        offers = await self._offers(peers, view.irreversible_number)
         refusals: list[str] = []
-        for manifest in sorted(offers, key=lambda m: -m.height)[:_MOST_TRIED]:
+        for manifest in sorted(offers, key=lambda m: -m.height):
             try:
                 reports = await self._reports(manifest)
                 self._might_be(manifest, reports, authority)
@@ -99,8 +104,9 @@ class StateSync:
             found[server.operator] = active
         raise ApiError(f"two servers of different operators must show {self._genesis.group} alike; they do not")
 
-    async def _offers(self, peers: Sequence[Peer]) -> dict[Manifest, list[Peer]]:
+    async def _offers(self, peers: Sequence[Peer], irreversible: int) -> dict[Manifest, list[Peer]]:
         """The manifests that peers show, each with who has it; what cannot be ours is left out."""
+        newest = irreversible - self._genesis.params.round_length
         found: dict[Manifest, list[Peer]] = {}
         answers = await asyncio.gather(*(peer.snapshots() for peer in peers), return_exceptions=True)
         for peer, answer in zip(peers, answers, strict=True):
@@ -109,9 +115,9 @@ class StateSync:
                 continue
             if isinstance(answer, BaseException):
                 raise answer
-            for manifest in answer:
-                if self._is_ours(manifest):
-                    found.setdefault(manifest, []).append(peer)
+            ours = {manifest for manifest in answer if manifest.height <= newest and self._is_ours(manifest)}
+            for manifest in sorted(ours, key=lambda m: -m.height)[:_MOST_EACH]:
+                found.setdefault(manifest, []).append(peer)
         return found
 
     def _is_ours(self, manifest: Manifest) -> bool:
@@ -126,6 +132,9 @@ class StateSync:
         server, view = await self._feed.view(last, 0)
         if view.irreversible_number < last:
             raise SyncError("its reports are not irreversible yet: another snapshot will do")
+        begins = await self._second.id_of(manifest.height, lambda number: manifest.block_id)
+        if begins is None or begins[0] < 2 or begins[1] != manifest.block_id:  # no server is to blame for that
+            raise SyncError(f"no two operators have the block {manifest.block_id.hex()} that it stands on")
         found: list[Reported] = []
         previous = manifest.block_id
         blocks = self._feed.blocks(first, last, previous, server)
@@ -157,8 +166,8 @@ class StateSync:
         try:
             with Restoring(aside, manifest, self._genesis.hash, round_length=round_length) as restoring:
                 await self._feed_chunks(restoring, manifest, peers)
-                await asyncio.to_thread(restoring.finish)
-            weighed = await asyncio.to_thread(self._weigh, aside, manifest, reports, authority)
+                await _in_thread(restoring.finish)
+            weighed = await _in_thread(self._weigh, aside, manifest, reports, authority)
             if not weighed.is_enough:
                 raise SyncError(f"only {weighed.weight} of the {weighed.needed} that are needed stand behind its root")
             settle_store(aside, folder)
@@ -175,7 +184,7 @@ class StateSync:
                 if index < count:
                     waiting.append(asyncio.create_task(self._chunk(manifest, index, peers)))
                 if index >= _AHEAD and waiting:
-                    await asyncio.to_thread(restoring.feed, await waiting.pop(0))
+                    await _in_thread(restoring.feed, await waiting.pop(0))
                     self._log("sync", {"height": manifest.height, "chunk": index - _AHEAD + 1, "of": count})
         finally:
             for task in waiting:
@@ -183,14 +192,14 @@ class StateSync:
             await asyncio.gather(*waiting, return_exceptions=True)
 
     async def _chunk(self, manifest: Manifest, index: int, peers: list[Peer]) -> bytes:
-        """A chunk with the right hash, from whichever peer gives it."""
-        words = "nobody was asked"
-        for turn in range(len(peers)):
-            peer = peers[(index + turn) % len(peers)]
+        """A chunk with the right hash, from whichever peer gives it; those that failed before are asked last."""
+        words, turn = "nobody was asked", index % len(peers)
+        for peer in sorted([*peers[turn:], *peers[:turn]], key=lambda peer: peer.name in self._bad):
             try:
                 return await peer.chunk(manifest.height, index, manifest.chunks[index])
             except PeerError as error:
                 words = str(error)
+                self._bad.add(peer.name)
                 self._log("peer_error", {"peer": peer.name, "error": words})
         raise SyncError(f"no peer gives chunk {index}: {words}")
 
@@ -202,3 +211,13 @@ class StateSync:
             return weigh(reports, manifest.root, authority, owners)
         finally:
             store.close()
+
+
+async def _in_thread(work: Callable[..., T], *arguments: Any) -> T:
+    """What ``work`` returns; a thread cannot be called off, so that a cancellation waits for it."""
+    running = asyncio.ensure_future(asyncio.to_thread(work, *arguments))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.gather(running, return_exceptions=True)
+        raise

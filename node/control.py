@@ -1,0 +1,70 @@
+"""Asking the running node through its control socket, bounded in time and size."""
+
+from pathlib import Path
+from typing import TypeVar, cast
+
+import aiohttp
+import msgspec
+
+from node.errors import ApiError, NodeError
+from node.status import Status
+from state.canonical import value_of
+from state.errors import CodecError
+from state.table import Table, Value
+
+CONTROL = "control.sock"
+SECONDS = 5.0
+MAX_ANSWER = 8 << 20  # bytes
+
+V = TypeVar("V", bound=Value)
+
+
+class _Held(msgspec.Struct):
+    """The answer of /v1/value."""
+
+    value: str | None
+
+
+async def get(control: Path, path: str) -> bytes:
+    """The body of an answer of the node that listens on ``control``.
+
+    Raises ApiError if somebody listens there and gives none, NodeError if nobody does.
+    """
+    limit = aiohttp.ClientTimeout(total=SECONDS)
+    try:
+        async with (
+            aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(control)), timeout=limit) as session,
+            session.get(f"http://node{path}") as response,
+        ):
+            raw = bytearray()
+            async for part in response.content.iter_chunked(1 << 16):
+                raw += part
+                if len(raw) > MAX_ANSWER:
+                    raise ApiError(f"{control} gave more than {MAX_ANSWER} bytes")
+            if response.status != 200:
+                raise ApiError(f"the node answered {response.status}: its log says why")
+            return bytes(raw)
+    except aiohttp.ClientConnectorError as error:
+        if isinstance(error.os_error, PermissionError):
+            raise ApiError(f"this user may not ask on {control}: run this command as the user of the node") from None
+        raise NodeError(f"the node does not run: nobody listens on {control}") from None
+    except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+        raise ApiError(f"no answer on {control} within {SECONDS:g} s ({type(error).__name__})") from None
+
+
+async def status(control: Path) -> Status:
+    """The node as it stands. Raises what ``get`` does, and ApiError for a node of another version."""
+    try:
+        return msgspec.json.decode(await get(control, "/v1/status"), type=Status)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise ApiError(f"the node is of another version than this command ({error})") from None
+
+
+async def value(control: Path, table: Table[V], *key: int | str | bytes) -> V | None:
+    """An entry of the node's state, or None if there is none. Raises as ``status`` does."""
+    raw = await get(control, f"/v1/value/{table.name}/{table.key(key or table.fixed).hex()}")
+    try:
+        found = msgspec.json.decode(raw, type=_Held).value
+        return None if found is None else cast(V, value_of(table, bytes.fromhex(found)))
+    except (msgspec.MsgspecError, RecursionError, ValueError, CodecError) as error:
+        raise ApiError(f"the node is of another version than this command ({error})") from None
