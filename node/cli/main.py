@@ -1,33 +1,59 @@
 """The command `waggle`. Each command is a thin shell around a function that a test can call."""
 
+import importlib
 import sys
 
 import click
 
-from node.cli.devnet import devnet
-from node.cli.genesis import genesis
-from node.cli.keys import keys
-from node.cli.run import run
-from node.cli.sim import sim
 from node.errors import NodeError
 from processors.errors import EngineError, GenesisError
 from state.errors import StateError
 
+#: Where each command lives; it is imported when it is needed, so that a short one starts at once.
+COMMANDS = {
+    "approve": "node.cli.journal:approve",
+    "completion": "node.cli.completion:completion",
+    "devnet": "node.cli.devnet:devnet",
+    "diff": "node.cli.diff:diff",
+    "doctor": "node.cli.doctor:doctor",
+    "genesis": "node.cli.genesis:genesis",
+    "init": "node.cli.init:init",
+    "inspect": "node.cli.inspect:inspect_command",
+    "join": "node.cli.membership:join",
+    "journal": "node.cli.journal:journal",
+    "keys": "node.cli.keys:keys",
+    "leave": "node.cli.membership:leave",
+    "rewind": "node.cli.state:rewind",
+    "run": "node.cli.run:run",
+    "signer": "node.cli.signer:signer",
+    "sim": "node.cli.sim:sim",
+    "snapshot": "node.cli.snapshots:snapshot",
+    "status": "node.cli.status:status",
+}
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+
+class _Lazy(click.Group):
+    """A group whose commands are imported one by one."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        place = COMMANDS.get(cmd_name)
+        if place is None:
+            return None
+        module, _, name = place.partition(":")
+        found: click.Command = getattr(importlib.import_module(module), name)
+        return found
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="waggle")
 def cli() -> None:
     """Waggle: a group holds one Hive account together, with no one in charge.
 
-    Try it:  waggle devnet
+    Try it:  waggle devnet       Run a node:  waggle init, waggle doctor, waggle run, waggle join
     """
-
-
-cli.add_command(devnet)
-cli.add_command(genesis)
-cli.add_command(keys)
-cli.add_command(run)
-cli.add_command(sim)
 
 
 def main() -> None:

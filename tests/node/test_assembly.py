@@ -130,7 +130,7 @@ def test_it_says_who_it_is_and_no_secret(tmp_path):
         )
     ]
     assert core.me.account == "runner01"
-    assert core._version == version("waggle")
+    assert core.version == version("waggle")
     assert (tmp_path / "journal").exists()
 
 
