@@ -71,9 +71,10 @@ async def name_difference(core: NodeCore, session: aiohttp.ClientSession, urls: 
     """The first difference between this node and the first peer that can tell one, as fields of a log."""
     domains = [member.domain for (name,), member in core.state.walk(NODE) if name != core.me.account and member.domain]
     failures = []
+    side = StateSide(core.state)
     for url in list(dict.fromkeys([*urls, *domains]))[:_MOST_PEERS]:
         try:
-            found = await compare(StateSide(core.state), Peer(url, session), core.genesis)
+            found = await compare(side, Peer(url, session), core.genesis, find_keys=side.find_keys)
         except (NodeError, StateError) as error:
             failures.append(str(error))
             continue

@@ -72,7 +72,7 @@ async def run_node(config: Config, log: Log, stop: asyncio.Event, trust: Trusted
     holder = open_holder(config, told)
     lock_no_more()
     try:
-        async with aiohttp.ClientSession() as session:
+        async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session:
             apis = [Api(api.url, api.operator, Http(session), config.account) for api in config.apis]
             await sync_if_new(config, genesis, session, apis, told, stop, trust)
             if stop.is_set():  # before there is a store: a node that has one never asks its peers for a snapshot
