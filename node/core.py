@@ -23,6 +23,7 @@ from node.agent import (
     signatures_wanted,
     wanted,
 )
+from node.errors import SignerError
 from node.outbox import Outbox
 from node.signer.keys import SecretKey
 from node.signer.signer import Signing
@@ -32,7 +33,7 @@ from processors.genesis import Genesis
 from processors.hive.block import Block, reference_prefix
 from processors.hive.operations import active_custom_json
 from processors.hive.transaction import Transaction, unpack_transaction
-from state.schema import FEED, HEAD, MS, QUEUE
+from state.schema import FEED, HEAD, MS, QUEUE, Record
 from state.state import State
 
 #: How far behind the newest irreversible block a node may be and still act.
@@ -139,7 +140,7 @@ class NodeCore:
         for _, record in self.state.walk(MS):
             payloads = [self.state.need(QUEUE, number) for number in record.payloads]
             past = {txid for payload in payloads for txid in payload.past}
-            found |= (past | self._signer.signed_for(record.payloads, now)) - {record.txid}
+            found |= (past | self._signed_for(record, now)) - {record.txid}
         return found
 
     def newest_to_sign(self) -> int:
@@ -158,7 +159,7 @@ class NodeCore:
         height = self.state.height
         if self.halted_at is not None or view.irreversible_number - height > LIVE_WITHIN:
             return []
-        self.look()
+        is_reached = self._reach_signer()
         lag = min(MAX_LAG, max(0, view.head_number - view.irreversible_number))
         not_before = {content: again for content, (again, _) in self._resting.items()}
         memory = Memory(self._outbox.sent, AGAIN_AFTER + lag, not_before)
@@ -171,7 +172,13 @@ class NodeCore:
                 words = f"no other operator calls block {action.built} irreversible yet, on which it was built"
                 self._tell(action.op, "hold", "unconfirmed", words)
                 continue
-            found = self._carry_out(action, view, denied) if len(kind) < most else None
+            if len(kind) >= most or not (is_broadcast or is_reached):
+                continue
+            try:
+                found = self._carry_out(action, view, denied)
+            except SignerError as error:
+                is_reached = self._lose_signer(error)
+                continue
             if found is not None:
                 kind.append(found)
         return jsons + broadcasts
@@ -197,6 +204,24 @@ class NodeCore:
         self._resting[outgoing.content] = (self.state.height + rest, rest)
 
     # -- inside
+
+    def _reach_signer(self) -> bool:
+        """Whether the signer can be asked now; without it the node still broadcasts what others signed."""
+        try:
+            self.look()
+        except SignerError as error:
+            return self._lose_signer(error)
+        return True
+
+    def _lose_signer(self, error: SignerError) -> bool:
+        self._log("signer_error", {"error": str(error)})
+        return False
+
+    def _signed_for(self, record: Record, now: int) -> set[bytes]:
+        try:
+            return self._signer.signed_for(record.payloads, now)
+        except SignerError:  # without a signer nothing is signed, so nothing need be denied
+            return set()
 
     def _sound_alarms(self, height: int) -> None:
         """What the protocol calls an alarm: steps towards taking the account back, a rotation without owner."""

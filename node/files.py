@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 from typing import Protocol
 
+from node import birth
+
 
 class Files(Protocol):
     """Whole small files. Every method raises OSError."""
@@ -78,7 +80,7 @@ class Disk:
             _sync_folder(path.parent)
 
     def identity(self, path: Path) -> int:
-        return path.stat().st_ino
+        return birth.identity(path)
 
 
 DISK = Disk()

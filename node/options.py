@@ -168,7 +168,7 @@ def problems(document: dict[str, Any]) -> list[str]:
         for name in sorted(document.keys() - OPTIONS.keys() - {"api"})
     ]
     for section, options in OPTIONS.items():
-        wrong += _in_section(section, options, document.get(section, {}))
+        wrong += in_section(section, options, document.get(section, {}))
     wrong += _in_apis(document.get("api", []))
     if not wrong:
         wrong += _together(document)
@@ -180,7 +180,7 @@ def value_of(document: dict[str, Any], section: str, key: str) -> Any:
     return document.get(section, {}).get(key, OPTIONS[section][key].default)
 
 
-def _in_section(section: str, options: dict[str, Option], found: Any) -> list[str]:
+def in_section(section: str, options: dict[str, Option], found: Any) -> list[str]:
     if not isinstance(found, dict):
         return [f"{section}: must be written [{section}]"]
     wrong = [f"{section}.{key}: no such key; known are {', '.join(options)}" for key in found if key not in options]
@@ -204,7 +204,7 @@ def _in_apis(servers: Any) -> list[str]:
         return ["api: missing: write at least two [[api]] with url and operator, of different operators"]
     wrong = []
     for index, server in enumerate(servers):
-        wrong += _in_section(f"api[{index}]", _API, server)
+        wrong += in_section(f"api[{index}]", _API, server)
     operators = {str(server.get("operator")) for server in servers if isinstance(server, dict)}
     if len(operators) < 2:
         wrong.append(

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from node.agent import is_groups_own
 from node.core import LIVE_WITHIN, MAX_LAG, ChainView, NodeCore
-from node.errors import ApiError, DiskFullError, FeedError, LieError, NotLinkedError, SignerError
+from node.errors import ApiError, DiskFullError, FeedError, LieError, NotLinkedError
 from node.facts import Facts
 from node.feed.feed import Feed, Keep
 from node.feed.pace import Pace
@@ -78,7 +78,7 @@ class Runtime:
         self.log = self._log = log
         self.took: Callable[[Given], None] = lambda given: None
         self.before_first: Callable[[], Awaitable[None]] | None = None
-        #: Awaited before a live node acts; what it raises costs this turn.
+        #: Awaited before a live node acts.
         self.before_acting: Callable[[], Awaitable[None]] | None = None
         #: Called when the state was taken back.
         self.rewound: Callable[[], None] = lambda: None
@@ -132,6 +132,8 @@ class Runtime:
         if self.before_first is not None:
             await self.before_first()
             self.before_first = None
+        if self.servers.is_banned(server):
+            return  # it lied since it said so
         before = state.height
         if view.irreversible_number > before:
             await self._catch_up(server, view, stop)
@@ -141,16 +143,13 @@ class Runtime:
             self.rewound()
         moved = state.height - before
         self._watch_for_standstill(moved, server)
-        if moved <= 0 or stop.is_set():
-            return  # an old head: this server is behind what it said before
+        if moved <= 0 or stop.is_set() or self.servers.is_banned(server):
+            return  # an old head: this server is behind what it said before; or it lied, and is asked nothing
         self.is_live = moved <= LIVE_WITHIN
         if self.is_live:  # otherwise what the server said of the chain is old by now
-            try:
-                if self.before_acting is not None:
-                    await self.before_acting()
-                await self._act(server, view)
-            except SignerError as error:  # nothing was signed; the next block is another chance
-                self._log("signer_error", {"error": str(error)})
+            if self.before_acting is not None:
+                await self.before_acting()
+            await self._act(server, view)
             self._acted()
 
     async def _act(self, server: Server, view: ChainView) -> None:
@@ -239,6 +238,7 @@ class Runtime:
             height, step = max(oldest, height - step), step * 2
         if height == state.height:
             raise ApiError(f"{error}; two operators have our block {height}: asking again")
+        await self.second.blame(height, state.height, state.head.block_id)
         self.core.rewind(height)
         self.second.forget_from(height)
         self.rewound()

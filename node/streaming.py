@@ -4,7 +4,7 @@ import asyncio
 from contextlib import aclosing
 
 from node.core import Log, NodeCore
-from node.errors import SignerError
+from node.errors import ApiError, FeedError, NodeError, SignerError
 from node.feed.feed import Feed
 from node.feed.source import Given
 from node.signer.remote import RemoteSigner
@@ -37,16 +37,15 @@ class Stream:
                 self._lost(error)
 
     async def bring(self) -> None:
-        """Let the signer be where the node is. Raises SignerError, ApiError."""
+        """Let the signer be where the node is; if that fails it is told, and the node signs nothing at this block."""
         try:
             if not self._is_aligned:
                 self._align()
             self._hand_over()
             await self._fill()
-        except SignerError as error:
+            self.is_reached = True
+        except (SignerError, ApiError, FeedError) as error:
             self._lost(error)
-            raise
-        self.is_reached = True
 
     def realign(self) -> None:
         """The node went back to an earlier block: the signer must leave the same fork."""
@@ -81,7 +80,7 @@ class Stream:
                 raise SignerError(f"the signer does not go on from block {before}: see its own log")
             self._log("signer_catches_up", {"height": self._remote.height, "to": state.height})
 
-    def _lost(self, error: SignerError) -> None:
+    def _lost(self, error: NodeError) -> None:
         self.is_reached = False
         self.realign()
         self._log("signer_error", {"error": str(error)})

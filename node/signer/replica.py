@@ -179,8 +179,10 @@ class Replica:
 
     def _believe(self, begun: Round) -> None:
         """Believe the round that runs, once its reports suffice."""
+        if begun.height <= self._trusted.round.height:
+            return
         found = vouched(self._trusted.round, begun, self.state, self.account)
-        if begun.height > self._trusted.round.height and found is not None:
+        if found is not None:
             self._trusted.believe(found)
             self._log("vouched", {"height": found.height, "root": found.root.hex(), "alone": found.alone})
 
@@ -210,9 +212,9 @@ class Replica:
 
     def _look_for_ours(self, block: Block) -> None:
         """Whether what we signed stands in a block of which the state does not know it: then it is never denied."""
-        signed = self._journal.ids()
-        if not signed or not block.may_mention((self.genesis.group.encode(),)):
+        if not block.may_mention((self.genesis.group.encode(),)):
             return
+        signed = self._journal.ids()
         found = set()
         for index in range(len(block.transactions)):
             try:

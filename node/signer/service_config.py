@@ -9,7 +9,7 @@ import msgspec
 from msgspec.structs import replace
 
 from node.errors import ConfigError
-from node.options import OPTIONS, REQUIRED, Option, _in_section
+from node.options import OPTIONS, REQUIRED, Option, in_section
 from node.signer.policy import Policy
 from node.signer.replica import Trust
 
@@ -82,7 +82,7 @@ def _problems(document: dict[str, Any]) -> list[str]:
         for name in sorted(document.keys() - _SECTIONS.keys())
     ]
     for section, options in _SECTIONS.items():
-        wrong += _in_section(section, options, document.get(section, {}))
+        wrong += in_section(section, options, document.get(section, {}))
     if wrong:
         return wrong
     signer = document["signer"]

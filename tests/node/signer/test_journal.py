@@ -1,14 +1,17 @@
 """The signing journal: on disk before the signature leaves, and never a reason to sign more."""
 
 import errno
+import json
 import os
 import stat
 from hashlib import sha256
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from node.errors import JournalError
-from node.signer.journal import Journal
+from node.signer.journal import Born, Entry, Journal
 
 GENESIS, ANOTHER = sha256(b"a genesis").digest(), sha256(b"another").digest()
 FIRST, SECOND = bytes.fromhex("11" * 20), bytes.fromhex("22" * 20)
@@ -175,8 +178,13 @@ def test_it_is_synced_after_the_last_byte(path, monkeypatch):
     journal = opened(path)
     order = []
     write, fsync = os.write, os.fsync
-    monkeypatch.setattr(os, "write", lambda handle, data: order.append("write") or write(handle, data[:7]))
-    monkeypatch.setattr(os, "fsync", lambda handle: order.append("fsync") or fsync(handle))
+
+    def note(what, handle):
+        if os.readlink(f"/proc/self/fd/{handle}") == str(path):
+            order.append(what)
+
+    monkeypatch.setattr(os, "write", lambda handle, data: note("write", handle) or write(handle, data[:7]))
+    monkeypatch.setattr(os, "fsync", lambda handle: note("fsync", handle) or fsync(handle))
     journal.write((4,), FIRST, LATER, "1050:7:9")
     assert order[-1] == "fsync"
     assert order.count("fsync") == 1
@@ -210,3 +218,131 @@ def test_a_backup_that_is_older_forgets_only_what_came_after_it(path):
     assert again.conflicts((5,), FIRST, NOW) == []
     again.write((6,), SECOND, LATER, "1052:7:9")
     assert [txids(opened(path).entries(n)) for n in (4, 5, 6)] == [[FIRST.hex()], [], [SECOND.hex()]]
+
+
+# -- moving: merge never forgets
+
+LINES = st.builds(
+    Entry,
+    st.integers(1, 5),
+    st.sampled_from([FIRST.hex(), SECOND.hex(), "33" * 20]),
+    st.integers(0, 100),
+    st.just("1:2:3"),
+    st.integers(0, 100),
+    st.sampled_from(["", "HIVE", "HBD"]),
+    st.integers(0, 9),
+)
+
+
+def line(entry, genesis=GENESIS):
+    fields = [entry.payload, entry.txid, entry.expiration, entry.op, entry.time, entry.asset, entry.amount]
+    return json.dumps([genesis.hex(), *fields])
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(LINES, max_size=12), st.lists(LINES, max_size=12), st.randoms(use_true_random=False))
+def test_merge_forgets_nothing_is_idempotent_and_knows_no_order(tmp_path_factory, own, given_lines, random):
+    folder = tmp_path_factory.mktemp("journals")
+    lines = [line(entry) for entry in given_lines]
+    shuffled = list(lines)
+    random.shuffle(shuffled)
+    seen = []
+    for name, first, then in (("a", own, lines), ("b", own, shuffled), ("c", given_lines, [line(e) for e in own])):
+        journal = opened(folder / name)
+        journal.merge(line(entry) for entry in first)
+        before = journal.all_entries()
+        new = journal.merge(then)
+        after = {(e.payload, e.txid): e for e in journal.all_entries()}
+        assert len(after) == len(before) + new
+        for entry in [*before, *own, *given_lines]:
+            kept = after[entry.payload, entry.txid]
+            assert kept.expiration >= entry.expiration and kept.time >= entry.time and kept.amount >= entry.amount
+        size = (folder / name).stat().st_size
+        assert journal.merge(then) == 0 and (folder / name).stat().st_size == size
+        assert {(e.payload, e.txid): e for e in opened(folder / name).all_entries()} == after
+        seen.append(sorted(after.items()))
+    assert seen[0] == seen[1] == seen[2]
+
+
+def test_an_export_is_what_merge_takes(path, tmp_path):
+    journal = opened(path)
+    journal.write((4, 5), FIRST, LATER, "1050:7:9", time=7, spends={4: ("HIVE", 5)})
+    journal.begin(1, 2, 3)
+    journal.note_key(b"\2" * 33, is_new=True)
+    other = opened(tmp_path / "other")
+    assert other.merge(journal.lines()) == 2
+    assert other.all_entries() == journal.all_entries()
+    assert (other.born, other.knows_key(b"\2" * 33)) == (None, False), "where it stands is not exported"
+    assert other.merge(path.read_text().splitlines()) == 0, "the file itself is taken too"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "garbage",
+        "[]",
+        json.dumps([GENESIS.hex(), "x", FIRST.hex(), 5, "1:2:3"]),
+        json.dumps([GENESIS.hex(), 4, "no id", 5, "1:2:3"]),
+        json.dumps([GENESIS.hex(), 4, FIRST.hex().upper().replace("1", "A"), 5, "1:2:3"]),
+        json.dumps([GENESIS.hex(), 4, FIRST.hex(), 5.5, "1:2:3"]),
+        json.dumps([GENESIS.hex(), True, FIRST.hex(), 5, "1:2:3"]),
+        json.dumps([GENESIS.hex(), 4, FIRST.hex(), 5, "1:2:3", 1]),
+        line(Entry(4, FIRST.hex(), 5, "1:2:3"), ANOTHER),
+    ],
+)
+def test_what_is_no_journal_of_this_genesis_is_not_taken_at_all(path, wrong):
+    journal = opened(path)
+    with pytest.raises(JournalError, match="line 2"):
+        journal.merge([line(Entry(4, FIRST.hex(), 5, "1:2:3")), wrong])
+    assert journal.all_entries() == [] and path.read_bytes() == b""
+
+
+# -- what was signed away
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(1, 4), st.integers(0, 3), st.integers(0, 50), st.integers(0, 9)), max_size=15),
+    st.integers(0, 50),
+    st.sets(st.integers(1, 4)),
+)
+def test_a_payload_counts_once_and_in_the_newest_transaction(tmp_path_factory, written, since, without):
+    """Whatever was signed for it: it is paid once at most."""
+    journal = opened(tmp_path_factory.mktemp("journal") / "journal")
+    amounts = {payload: 10 * payload for payload in range(1, 5)}
+    latest = {}
+    for payload, number, time, _ in written:
+        txid = bytes([number]) * 20
+        if not journal.has((payload,), txid):
+            latest[payload] = max(latest.get(payload, 0), time)
+        journal.write((payload,), txid, 99, "1:2:3", time=time, spends={payload: ("HIVE", amounts[payload])})
+    wanted = sum(amounts[p] for p, time in latest.items() if time > since and p not in without)
+    assert journal.spent("HIVE", since, without) == wanted
+    assert journal.spent("HBD", since, ()) == 0
+
+
+# -- since when it stands here
+
+
+def test_from_its_beginning_on_old_keys_are_held_back(path):
+    journal = opened(path)
+    old, new, unseen = b"\2" * 33, b"\3" * 33, b"\4" * 33
+    assert journal.held_until(old) == 0
+    journal.begin(30, NOW, LATER)
+    journal.note_key(old, is_new=False)
+    journal.note_key(new, is_new=True)
+    for found in (journal, opened(path)):
+        assert [found.held_until(key) for key in (old, new, unseen)] == [LATER, 0, LATER]
+        assert found.born == Born(30, NOW, LATER, found._home)
+        assert not found.is_moved
+    journal.begin(40, LATER, LATER + 5)
+    assert journal.held_until(new) == LATER + 5, "it begins anew for every key"
+    assert opened(path).held_until(new) == LATER + 5
+
+
+def test_a_mark_that_cannot_be_written_stops_the_signature(path, monkeypatch):
+    journal = opened(path)
+    monkeypatch.setattr(os, "replace", failing)
+    with pytest.raises(JournalError, match="nothing is signed"):
+        journal.write((4,), FIRST, LATER, "1050:7:9")
+    assert journal.entries(4) == []

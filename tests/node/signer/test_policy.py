@@ -7,9 +7,10 @@ import pytest
 from msgspec.structs import replace
 
 from node.errors import JournalError
+from node.signer.approvals import Approvals
 from node.signer.journal import Journal
 from node.signer.opinion import Opinion
-from node.signer.policy import Policy, judge, rebuild
+from node.signer.policy import DAY, Policy, consent, judge, rebuild
 from node.signer.signer import Signer
 from processors.authority import strict
 from processors.builder import group_transaction, rotation_operation
@@ -71,7 +72,8 @@ class Case:
 
     @property
     def verdict(self):
-        return judge(self.state, self.genesis, self.op, self.record, self.policy, self.journal, self.denied)
+        now = self.state.need(HEAD).timestamp
+        return judge(self.state, self.genesis, self.op, self.record, self.policy, self.journal, self.denied, now)
 
     def stops(self, kind, why):
         """No signature, nothing in the journal, and the reason is told."""
@@ -400,3 +402,117 @@ def test_the_key_of_another_signer_is_not_ours(either):
     signer = Signer([either.secret], either.journal, either.policy, either.genesis)
     with pytest.raises(KeyError):
         signer.sign_transaction(either.state, either.op, secret("mallory").public, either.denied)
+
+
+# -- the limits of a day
+
+
+@pytest.mark.parametrize(("asset", "other"), [("HIVE", "HBD"), ("HBD", "HIVE")])
+def test_the_limit_of_a_day_counts_what_was_signed_in_it(payout, asset, other):
+    payout.change_payload(asset=asset)
+    payout.rebuild()
+    now = payout.state.need(HEAD).timestamp
+    field, free = f"max_{asset.lower()}_day", f"max_{other.lower()}_day"
+    allow = ("standing", "payout")
+    payout.policy = Policy(allow=allow, **{field: 2_000, free: 0})
+    assert payout.verdict.kind == "sign"
+    payout.journal.write((998,), OTHER, now, "1:2:3", time=now - DAY, spends={998: (asset, 5_000)})
+    payout.journal.write((999,), OTHER, now, "1:2:3", time=now - DAY + 1, spends={999: (asset, 766)})
+    assert payout.verdict.kind == "sign", "2,000 exactly; a day ago is no longer today"
+    payout.journal.write((997,), OTHER, now, "1:2:3", time=now, spends={997: (asset, 1)})
+    payout.stops("hold", "day_limit")
+
+
+def test_a_payout_that_is_signed_again_counts_once(payout):
+    now = payout.state.need(HEAD).timestamp
+    payout.policy = Policy(max_hive_day=1_234)
+    spends = {payout.number: ("HIVE", 1_234)}
+    payout.journal.write((payout.number,), OTHER, now, "1:2:3", time=now - 5, spends=spends)
+    assert payout.verdict.kind == "sign"
+
+
+def test_a_limit_of_a_day_holds_and_refuses_nothing(payout):
+    """A refusal would go on chain and could fail the payout for good; tomorrow it may be signed."""
+    payout.policy = Policy(max_hive_day=1_233)
+    assert (payout.verdict.kind, payout.verdict.why) == ("hold", "day_limit")
+
+
+def test_a_rotation_pays_nothing_away(rotation):
+    rotation.policy = Policy(max_hive=0, max_hbd=0, max_hive_day=0, max_hbd_day=0, receivers=())
+    assert rotation.verdict.kind == "sign"
+
+
+# -- receivers
+
+
+def test_only_receivers_that_are_named_are_paid(payout):
+    payout.policy = Policy(receivers=("somebody",))
+    payout.stops("refuse", "not_allowed")
+    payout.policy = Policy(receivers=())
+    payout.stops("refuse", "not_allowed")
+    payout.policy = Policy(receivers=("somebody", "receiver"))
+    assert payout.verdict.kind == "sign"
+
+
+# -- the operator's word
+
+
+def consented(case, approvals, policy=None, key=None):
+    now = case.state.need(HEAD).timestamp
+    return consent(policy or case.policy, case.journal, approvals, case.op, key or case.secret.public, now)
+
+
+def test_with_manual_each_transaction_is_approved_by_its_id(either, tmp_path):
+    either.policy = Policy(manual=True)
+    either.stops("hold", "manual")
+    approvals = Approvals(tmp_path / "approvals")
+    assert f"waggle approve {either.op}" in consented(either, approvals).detail
+    approvals.add("1:2:3")
+    assert consented(either, approvals).why == "manual"
+    approvals.add(either.op)
+    assert consented(either, approvals).kind == "sign"
+
+
+def test_an_approval_is_no_judgement(either, tmp_path):
+    """What policy refuses, no word of the operator signs."""
+    approvals = Approvals(tmp_path / "approvals")
+    approvals.add(either.op)
+    signer = Signer([either.secret], either.journal, Policy(manual=True, allow=()), either.genesis, approvals)
+    verdict, sig = signer.sign_transaction(either.state, either.op, either.secret.public, either.denied)
+    assert (verdict.kind, verdict.why, sig) == ("refuse", "not_allowed", None)
+
+
+def test_a_dry_run_says_what_it_would_do_and_signs_nothing(either):
+    either.policy = Policy(dry_run=True)
+    either.stops("hold", "dry_run")
+
+
+def test_a_dry_run_does_not_hide_what_would_be_wrong(either):
+    either.policy = Policy(dry_run=True, allow=())
+    either.stops("refuse", "not_allowed")
+
+
+def test_a_young_journal_holds_until_its_time_or_the_operators_word(either, tmp_path):
+    now = either.state.need(HEAD).timestamp
+    approvals = Approvals(tmp_path / "approvals")
+    for until, why in [(now + 1, "young_journal"), (now, "")]:
+        either.journal.begin(77, now - 5, until)
+        either.journal.note_key(either.secret.public, is_new=False)
+        assert consented(either, approvals).why == why
+    either.journal.begin(78, now, now + 100)
+    assert consented(either, approvals).why == "young_journal"
+    approvals.add("journal:77")
+    assert consented(either, approvals).why == "young_journal", "the word was for another beginning"
+    approvals.add("journal:78")
+    assert consented(either, approvals).kind == "sign"
+
+
+def test_another_block_time_than_the_heads_can_be_the_one_that_counts(either):
+    """A remote signer measures by the block that the group vouched for (node/signer/replica.py)."""
+    now = either.state.need(HEAD).timestamp
+    either.journal.write((either.number,), OTHER, now - 10, "1:2:3")
+    signer = Signer([either.secret], either.journal, either.policy, either.genesis)
+    asked = (either.state, either.op, either.secret.public, either.denied)
+    assert signer.sign_transaction(*asked, now=now - 11)[0].why == "journal"
+    assert signer.sign_transaction(*asked, now=now - 10)[0].kind == "sign"
+    assert max(entry.time for entry in either.journal.entries(either.number)) == now - 10

@@ -1,0 +1,270 @@
+"""`waggle journal` and `waggle approve`: what a signer has signed, moved and confirmed by its operator.
+
+The configuration may be a node's (config.toml) or that of a remote signer (signer.toml): whoever holds the journal.
+"""
+
+import fcntl
+import os
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from node.assembly import load_genesis
+from node.cli.key_options import FILE, json_option, tell
+from node.cli.status import CONTROL, look
+from node.config import load_config
+from node.errors import ConfigError, JournalError
+from node.files import Disk
+from node.signer.approvals import Approvals
+from node.signer.journal import Born, Journal
+from node.signer.private_files import read_private, write_new
+from node.signer.service_config import is_service, load_service_config
+from processors.genesis import Genesis
+from state.errors import StoreLockedError
+
+_MOST_BYTES = 64 << 20
+_OP = re.compile(r"[0-9]{1,10}:[0-9]{1,5}:[0-9]{1,10}")
+config_option = click.option(
+    "--config", "config_path", required=True, type=FILE, help="config.toml of the node, or signer.toml of its signer."
+)
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where a journal lies, and whose it is."""
+
+    data: Path
+    genesis: Genesis
+    approvals: Path
+
+
+@click.group()
+def journal() -> None:
+    """The signing journal: what was signed, so that nothing is ever signed twice.
+
+    Example:  waggle journal show --config config.toml
+    """
+
+
+@journal.command("show")
+@config_option
+@json_option
+def show(config_path: Path, as_json: bool) -> None:
+    """Show what was signed and since when the journal stands here; the node may be running.
+
+    Example:  waggle journal show --config config.toml
+    """
+    place = _place(config_path)
+    found = _peek(place)
+    body: dict[str, Any] = {
+        "path": str(place.data / "journal"),
+        "genesis": place.genesis.hash.hex(),
+        "born": msgspec.to_builtins(found.born) if found.born is not None else None,
+        "is_moved": found.is_moved,
+        "confirmed": _is_confirmed(place, found.born),
+        "entries": [msgspec.to_builtins(entry) for entry in found.all_entries()],
+    }
+    tell(body, "\n".join([*_about(body), *map(_line, body["entries"])]), as_json)
+
+
+@journal.command("export")
+@click.argument("file", type=FILE)
+@config_option
+@json_option
+def export(file: Path, config_path: Path, as_json: bool) -> None:
+    """Write every signature into the new FILE, for another machine. The node must be stopped, and stay so.
+
+    Example:  waggle journal export journal.lines --config config.toml
+    """
+    place = _place(config_path)
+    with _stopped(place):
+        found = _peek(place)
+        lines = found.lines()
+    write_new(file, "".join(f"{line}\n" for line in lines).encode())
+    tell({"file": str(file), "signatures": len(lines)}, f"written: {file}: {len(lines)} signatures", as_json)
+    click.echo("This machine must not sign with these keys again: its journal would not know the other's.", err=True)
+
+
+@journal.command("import")
+@click.argument("file", type=FILE)
+@config_option
+@json_option
+def import_command(file: Path, config_path: Path, as_json: bool) -> None:
+    """Take over the signatures in FILE. The node of this configuration must be stopped. Nothing is ever forgotten.
+
+    What was signed after the export is not in it. So old keys are held back here for a header lifetime of blocks, or
+    until `waggle journal confirm`.
+
+    Example:  waggle journal import journal.lines --config config.toml
+    """
+    place = _place(config_path)
+    raw = read_private(file, _MOST_BYTES, "name the file that `waggle journal export` wrote", refused=0)
+    try:
+        lines = raw.decode("ascii").splitlines()
+    except UnicodeDecodeError:
+        raise JournalError(f"{file} is no export of a journal") from None
+    with _stopped(place):
+        new = Journal(place.data / "journal", place.genesis.hash).merge(lines)
+    words = f"taken over: {new} new signatures of {len(lines)}"
+    tell({"file": str(file), "signatures": len(lines), "new": new}, words, as_json)
+
+
+@journal.command("confirm")
+@config_option
+@click.option("--yes", is_flag=True, help="The answer to the question.")
+@json_option
+def confirm(config_path: Path, yes: bool, as_json: bool) -> None:
+    """Say that no other journal knows more than this one, so that old keys sign again at once; the node may be running.
+
+    Example:  waggle journal confirm --config config.toml
+    """
+    place = _place(config_path)
+    found = _peek(place)
+    if found.is_moved or found.born is None:
+        raise JournalError("the journal has not begun here yet: start the node, wait until it is live, then confirm")
+    if _is_confirmed(place, found.born) or not found.born.until:
+        tell({"confirmed": True, "new": False}, "nothing is held back", as_json)
+        return
+    _ask(
+        yes,
+        f"The journal stands here since block {found.born.height} and knows {len(found.all_entries())} signatures.\n"
+        "If these keys signed anything that is not in it, confirming can make this node sign the same payment twice.\n"
+        "Is every other machine that held these keys stopped for good, and its last journal imported here?",
+    )
+    _add(place, f"journal:{found.born.height}")
+    tell({"confirmed": True, "new": True}, f"confirmed: the journal since block {found.born.height}", as_json)
+
+
+@click.command()
+@click.argument("op", required=False)
+@click.option("--list", "list_them", is_flag=True, help="List what was approved.")
+@config_option
+@json_option
+def approve(op: str | None, list_them: bool, config_path: Path, as_json: bool) -> None:
+    """Approve the group transaction OP (HEIGHT:NUM:PREFIX, as `waggle status` shows it), with policy.manual.
+
+    The node may be running: it reads the approvals at every block.
+
+    Example:  waggle approve 61500:61450:3735928559 --config config.toml
+    """
+    place = _place(config_path)
+    if list_them == (op is not None):
+        raise ConfigError("name one group transaction, or --list")
+    if op is None:
+        words = Approvals(place.approvals).words()
+        tell({"approved": words}, "\n".join(words) or "nothing was approved", as_json)
+        return
+    if not _OP.fullmatch(op):
+        raise ConfigError(f"{op} is no id of a group transaction: copy HEIGHT:NUM:PREFIX from `waggle status`")
+    known = _known(config_path, place, op)
+    if known is None:
+        click.echo("The node was not asked (it does not run here): whether it knows this id is not known.", err=True)
+    elif not known:
+        raise ConfigError(f"the node has no group transaction {op} out: see `waggle status`")
+    _add(place, op)
+    body = {"approved": op, "known": known}
+    tell(body, "\n".join([f"approved: {op}", *(f"  {key}: {value}" for key, value in (known or {}).items())]), as_json)
+
+
+def _place(config_path: Path) -> Place:
+    config = load_service_config(config_path) if is_service(config_path) else load_config(config_path)
+    if not is_service(config_path) and not load_config(config_path).signing_keys:
+        raise ConfigError(f"{config_path}: the journal is with the remote signer: name its signer.toml, on its machine")
+    return Place(config.data, load_genesis(config.genesis), config.data / "approvals")
+
+
+def _peek(place: Place) -> Journal:
+    """The journal, to read: nothing is written, whoever writes it meanwhile."""
+    return Journal(place.data / "journal", place.genesis.hash, _Reading())
+
+
+class _Reading(Disk):
+    """Files that are only read."""
+
+    def append(self, path: Path, data: bytes) -> None:
+        """Nothing is written."""
+
+    def cut(self, path: Path, size: int) -> None:
+        """Nothing is mended."""
+
+    def replace(self, path: Path, data: bytes) -> None:
+        """Nothing is replaced."""
+
+    def remove(self, path: Path) -> None:
+        """Nothing is removed."""
+
+
+@contextmanager
+def _stopped(place: Place) -> Iterator[None]:
+    """While no node or signer holds the folder: its state is locked as they lock it. Raises StoreLockedError."""
+    folder = place.data / "state"
+    if not folder.is_dir():
+        yield  # nothing ever ran here
+        return
+    held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise StoreLockedError(f"{folder} is held by another process: stop that node first") from None
+    finally:
+        os.close(held)
+
+
+def _known(config_path: Path, place: Place, op: str) -> dict[str, Any] | None:
+    """What the running node tells of a group transaction; empty if it is not out, None if it cannot be asked."""
+    if is_service(config_path) or not (place.data / CONTROL).exists():
+        return None
+    _, _, found = look(load_config(config_path))
+    if found is None:
+        return None
+    return next(
+        (
+            {"kind": one.kind, "pays": list(one.payloads), "txid": one.txid}
+            for one in found.transactions
+            if one.op == op
+        ),
+        {},
+    )
+
+
+def _is_confirmed(place: Place, born: Born | None) -> bool:
+    return born is not None and Approvals(place.approvals).has(f"journal:{born.height}")
+
+
+def _ask(yes: bool, question: str) -> None:
+    if yes:
+        return
+    click.echo(question, err=True)
+    if not sys.stdin.isatty() or not click.confirm("Confirm?", default=False, err=True):
+        raise ConfigError("not confirmed: nothing was changed (--yes answers for a script)")
+
+
+def _add(place: Place, word: str) -> None:
+    try:
+        Approvals(place.approvals).add(word)
+    except OSError as error:
+        raise JournalError(f"{place.approvals}: {error.strerror}: run this as the user of the node") from None
+
+
+def _about(body: dict[str, Any]) -> list[str]:
+    born = body["born"]
+    lines = [f"journal: {body['path']}", f"signatures: {len(body['entries'])}"]
+    if body["is_moved"]:
+        lines.append("an old copy, or moved: old keys are held back from the next block on")
+    elif born is None:
+        lines.append("not begun yet: it begins when the node is live")
+    else:
+        held = f", old keys are held back until block time {born['until']}" if born["until"] else ""
+        lines.append(f"stands here since block {born['height']}{held}{' (confirmed)' if body['confirmed'] else ''}")
+    return lines
+
+
+def _line(entry: dict[str, Any]) -> str:
+    paid = f"  {entry['amount']} {entry['asset']}" if entry["amount"] else ""
+    return f"  p{entry['payload']}  {entry['op']}  {entry['txid']}  dead at {entry['expiration']}{paid}"
