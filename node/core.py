@@ -23,17 +23,17 @@ from node.agent import (
     signatures_wanted,
     wanted,
 )
+from node.alarms import BLOCK_SECONDS, alarms
 from node.errors import SignerError
 from node.outbox import Outbox
 from node.signer.keys import SecretKey
 from node.signer.signer import Signing
-from processors import upgrades
 from processors.engine import apply_block
 from processors.genesis import Genesis
 from processors.hive.block import Block, reference_prefix
 from processors.hive.operations import active_custom_json
 from processors.hive.transaction import Transaction, unpack_transaction
-from state.schema import FEED, HEAD, MS, QUEUE, Record
+from state.schema import HEAD, MS, QUEUE, Record
 from state.state import State
 
 #: How far behind the newest irreversible block a node may be and still act.
@@ -46,7 +46,6 @@ LONGEST_REST = 32
 JSON_LIFETIME = 300
 #: However far behind its head a server says the irreversible block is, no more than this counts.
 MAX_LAG = 1_000
-BLOCK_SECONDS = 3
 #: Seconds that missed blocks may have cost.
 TIME_SLACK = 600
 
@@ -112,8 +111,8 @@ class NodeCore:
     def apply(self, block: Block, *, flush: bool = True) -> None:
         """Apply the next block of the feed. Raises EngineError and StateError: the node stops."""
         apply_block(self.state, self.genesis, block, flush=flush)
-        self._sound_alarms(block.number)
-        self._warn_of_upgrades(block.number)
+        for event, fields in alarms(self.state, self.genesis):
+            self._log(event, fields)
         if self.halted_at is None and block.number % self.genesis.params.round_length == 0:
             self.halted_at = differs_from_agreed(self.state, self.genesis.params)
             if self.halted_at is not None:
@@ -222,24 +221,6 @@ class NodeCore:
             return self._signer.signed_for(record.payloads, now)
         except SignerError:  # without a signer nothing is signed, so nothing need be denied
             return set()
-
-    def _sound_alarms(self, height: int) -> None:
-        """What the protocol calls an alarm: steps towards taking the account back, a rotation without owner."""
-        for _, note in self.state.walk(FEED, height):
-            self._log("alarm", {"height": height, "what": note.name, "account": note.account})
-        if self.genesis.params.rotate_owner:
-            for (op,), record in self.state.walk(MS):
-                if record.built == height and record.kind == "rotation" and "owner" not in record.roles:
-                    self._log("alarm", {"height": height, "what": "rotation_without_owner", "op": op})
-
-    def _warn_of_upgrades(self, height: int) -> None:
-        """Rules to come that this version does not know are told at the end of each round, days before it must stop."""
-        if height % self.genesis.params.round_length:
-            return
-        for at, name, value in upgrades.unknown(self.state):
-            days = round((at - height) * BLOCK_SECONDS / 86_400, 1)
-            what = f"{name} = {value}"
-            self._log("upgrade_needed", {"height": at, "days": days, "what": what, "remedy": "install a newer version"})
 
     def _carry_out(self, action: Action, view: ChainView, denied: Callable[[bytes], bool]) -> Outgoing | None:
         if isinstance(action, SendReport):
