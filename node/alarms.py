@@ -1,4 +1,4 @@
-"""What a block brings that people must hear of: steps towards taking the account back, rules that are not known here."""
+"""What a block brings that people must hear of: steps towards taking the account back, rules not known here."""
 
 from collections.abc import Iterator
 
@@ -10,20 +10,25 @@ from state.state import State
 BLOCK_SECONDS = 3
 _DAY = 86_400
 
-Alarm = tuple[str, dict[str, object]]
+Fields = dict[str, object]
 
 
-def alarms(state: State, genesis: Genesis) -> Iterator[Alarm]:
-    """(event, fields) of the block that was applied last: what the protocol calls an alarm, and rules to come."""
+def alarms(state: State, genesis: Genesis) -> Iterator[Fields]:
+    """What the protocol calls an alarm in the block that was applied last, as fields of a log."""
     height = state.height
     for _, note in state.walk(FEED, height):
-        yield "alarm", {"height": height, "what": note.name, "account": note.account}
+        yield {"height": height, "what": note.name, "account": note.account}
     if genesis.params.rotate_owner:
         for (op,), record in state.walk(MS):
             if record.built == height and record.kind == "rotation" and "owner" not in record.roles:
-                yield "alarm", {"height": height, "what": "rotation_without_owner", "op": op}
+                yield {"height": height, "what": "rotation_without_owner", "op": op}
+
+
+def rules_to_come(state: State, genesis: Genesis) -> Iterator[Fields]:
+    """At the end of each round: changes that were decided and that this version does not know."""
+    height = state.height
     if height % genesis.params.round_length == 0:
         for at, name, value in upgrades.unknown(state):
             days = round((at - height) * BLOCK_SECONDS / _DAY, 1)
             about = {"height": at, "days": days, "what": f"{name} = {value}"}
-            yield "upgrade_needed", {**about, "remedy": "install a newer version"}
+            yield {**about, "remedy": "install a newer version"}

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Sequence
 
 import aiohttp
@@ -13,6 +12,7 @@ from node.core import Log, NodeCore
 from node.errors import ApiError, NodeError
 from node.facts import Facts
 from node.feed.feed import Feed
+from node.feed.source import chain_view
 from node.sync.differ import compare
 from node.sync.peer import Peer
 from node.sync.sides import StateSide
@@ -52,9 +52,10 @@ class GroupAccount:
             pause = LOOK_EVERY
 
     async def _look(self) -> None:
-        group, now = self._core.genesis.group, int(time.time())
+        group = self._core.genesis.group
         try:
             server = self._feed.servers.best()
+            now = (await self._feed.ask(server, chain_view(server.api))).head_time  # the chain's, as everything here
             question = server.api.call("database_api.find_accounts", {"accounts": [group]})
             accounts = (await self._feed.ask(server, question))["accounts"]
             found = sealing(accounts[0], now, groups_own=is_groups_own(self._core.state))

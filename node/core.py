@@ -23,7 +23,7 @@ from node.agent import (
     signatures_wanted,
     wanted,
 )
-from node.alarms import BLOCK_SECONDS, alarms
+from node.alarms import BLOCK_SECONDS, alarms, rules_to_come
 from node.errors import SignerError
 from node.outbox import Outbox
 from node.signer.keys import SecretKey
@@ -111,8 +111,10 @@ class NodeCore:
     def apply(self, block: Block, *, flush: bool = True) -> None:
         """Apply the next block of the feed. Raises EngineError and StateError: the node stops."""
         apply_block(self.state, self.genesis, block, flush=flush)
-        for event, fields in alarms(self.state, self.genesis):
-            self._log(event, fields)
+        for fields in alarms(self.state, self.genesis):
+            self._log("alarm", fields)
+        for fields in rules_to_come(self.state, self.genesis):
+            self._log("upgrade_needed", fields)
         if self.halted_at is None and block.number % self.genesis.params.round_length == 0:
             self.halted_at = differs_from_agreed(self.state, self.genesis.params)
             if self.halted_at is not None:

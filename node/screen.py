@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from node.attention import attention, some
+from node.log import one_line
 from node.status import Status
 from node.transactions import TransactionStatus
 
@@ -42,7 +43,7 @@ def _head(status: Status) -> RenderableType:
         ("seat", _seat(status)),
     )
     for name, words in rows:
-        table.add_row(name, Text(words))
+        table.add_row(name, Text(one_line(words)))
     return table
 
 
@@ -105,7 +106,7 @@ def _transactions(status: Status) -> RenderableType:
     for column in ("transaction", "what", "status", "weight", "age", "expires", "mine", "missing"):
         table.add_column(column)
     for one in status.transactions:
-        table.add_row(*(Text(cell) for cell in _cells(one)))
+        table.add_row(*(Text(one_line(cell)) for cell in _cells(one)))
     return table
 
 
@@ -140,7 +141,7 @@ def _reports(status: Status) -> RenderableType:
         table.add_column(column)
     for report in others[:_MOST]:
         word = "agreed" if report.agreed else "-"
-        table.add_row(*(Text(cell) for cell in (report.account, report.version, word, str(report.missed))))
+        table.add_row(*(Text(one_line(cell)) for cell in (report.account, report.version, word, str(report.missed))))
     if len(others) > _MOST:
         table.add_row(f"and {len(others) - _MOST} more")
     return Group(head, table)
@@ -152,7 +153,7 @@ def _servers(status: Status) -> RenderableType:
         table.add_column(column)
     for server in status.servers:
         cells = (server.url, server.operator, server.standing, str(server.score), f"{server.seconds:.2f} s")
-        table.add_row(*(Text(cell) for cell in (*cells, str(server.behind), server.why)))
+        table.add_row(*(Text(one_line(cell)) for cell in (*cells, str(server.behind), server.why)))
     return table
 
 

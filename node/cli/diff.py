@@ -13,8 +13,8 @@ import msgspec
 from node.assembly import load_genesis
 from node.cli.key_options import json_option
 from node.cli.opened import Tell, config_option, opened, working
-from node.cli.status import CONTROL
 from node.config import Config, load_config
+from node.control import CONTROL
 from node.errors import NodeError
 from node.sync.differ import Difference, Side, StateSide, compare
 from node.sync.known_keys import keys_in_snapshots

@@ -11,8 +11,9 @@ import msgspec
 from node.assembly import load_genesis
 from node.cli.key_options import json_option
 from node.cli.opened import config_option, opened, working
-from node.cli.status import CONTROL, ask
 from node.config import Config, load_config
+from node.control import CONTROL
+from node.control import status as ask
 from node.errors import NodeError
 from node.sync.peer import open_peer
 from node.sync.readable import read_key, shown_entry, shown_key, shown_value

@@ -17,8 +17,9 @@ import msgspec
 
 from node.assembly import load_genesis
 from node.cli.key_options import FILE, json_option, tell
-from node.cli.status import CONTROL, look
+from node.cli.status import look
 from node.config import load_config
+from node.control import CONTROL
 from node.errors import ConfigError, JournalError
 from node.files import Disk
 from node.signer.approvals import Approvals

@@ -6,6 +6,7 @@ import sys
 import click
 
 from node.errors import NodeError
+from node.log import one_line
 from processors.errors import EngineError, GenesisError
 from state.errors import StateError
 
@@ -68,6 +69,6 @@ def main() -> None:
     except click.exceptions.Exit as leaving:
         sys.exit(leaving.exit_code)
     except GenesisError as error:
-        sys.exit("waggle: the genesis cannot be used:\n" + "\n".join(f"  {problem}" for problem in error.problems))
+        sys.exit("waggle: the genesis cannot be used:\n" + "\n".join(f"  {one_line(p)}" for p in error.problems))
     except (NodeError, EngineError, StateError) as error:
-        sys.exit(f"waggle: {error}")
+        sys.exit("waggle: " + "\n".join(map(one_line, str(error).splitlines())))  # it may quote a stranger

@@ -7,7 +7,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import click
 import msgspec
 from rich.console import Console
@@ -15,6 +14,8 @@ from rich.live import Live
 
 from node.attention import Attention, attention
 from node.config import Config, load_config
+from node.control import CONTROL
+from node.control import status as ask
 from node.errors import ApiError, NodeError
 from node.screen import show
 from node.status import Status
@@ -22,9 +23,6 @@ from state.snapshot import heights
 
 #: Exit codes: all is well, something needs the operator, the node does not run.
 WELL, ATTENTION, DOWN = 0, 1, 2
-CONTROL = "control.sock"
-_SECONDS = 5.0
-_MAX_ANSWER = 8 << 20
 
 
 @click.command()
@@ -74,33 +72,6 @@ def look(config: Config) -> tuple[int, dict[str, Any], Status | None]:
 def _without_status(config: Config, code: int, what: str, remedy: str) -> tuple[int, dict[str, Any], None]:
     told = msgspec.to_builtins(Attention("node-down", what, remedy))
     return code, {"code": code, "running": code != DOWN, "attention": [told], "data": _facts(config)}, None
-
-
-async def ask(control: Path) -> Status:
-    """The status of the node that listens on a control socket.
-
-    Raises ApiError if somebody listens there and gives none, NodeError if nobody does.
-    """
-    limit = aiohttp.ClientTimeout(total=_SECONDS)
-    try:
-        async with (
-            aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(control)), timeout=limit) as session,
-            session.get("http://node/v1/status") as response,
-        ):
-            raw = await response.content.read(_MAX_ANSWER)
-            while not response.content.at_eof() and len(raw) < _MAX_ANSWER:
-                raw += await response.content.read(_MAX_ANSWER - len(raw))
-            if response.status != 200:
-                raise ApiError(f"the node answered {response.status}: its log says why")
-        return msgspec.json.decode(raw, type=Status)
-    except msgspec.MsgspecError as error:
-        raise ApiError(f"the node is of another version than this command ({error})") from None
-    except aiohttp.ClientConnectorError as error:
-        if isinstance(error.os_error, PermissionError):
-            raise ApiError(f"this user may not ask on {control}: run this command as the user of the node") from None
-        raise NodeError(f"the node does not run: nobody listens on {control}") from None
-    except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        raise ApiError(f"no answer on {control} within {_SECONDS:g} s ({type(error).__name__})") from None
 
 
 def _facts(config: Config) -> dict[str, object]:

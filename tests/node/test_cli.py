@@ -23,8 +23,8 @@ from processors.hive.keys import public_key_to_text
 def commands(command=cli, path=()):
     """Every command with its words."""
     if isinstance(command, click.Group):
-        for name, sub in command.commands.items():
-            yield from commands(sub, (*path, name))
+        for name in command.list_commands(None):
+            yield from commands(command.get_command(None, name), (*path, name))
     else:
         yield path
 
@@ -72,7 +72,7 @@ def test_every_command_explains_itself_with_an_example(words):
         assert "Usage: " in shown
     command = cli
     for word in words:
-        command = command.commands[word]
+        command = command.get_command(None, word)
     for parameter in command.params:
         if isinstance(parameter, click.Option):
             assert parameter.help, f"{parameter.name} is explained"
@@ -258,15 +258,16 @@ def test_pop_with_a_key_that_others_can_read(tmp_path, genesis, capsys, monkeypa
 def test_run_without_a_configuration(tmp_path, capsys, monkeypatch):
     code, error = failing(capsys, monkeypatch, "run", "--config", tmp_path / "none.toml")
     assert code == 1
-    assert "copy config.example.toml and edit it" in error
+    assert "run `waggle init`, or copy config.example.toml" in error
 
 
 def test_run_with_a_wrong_one(tmp_path, capsys, monkeypatch):
     (tmp_path / "config.toml").write_text("[node]\naccount = 5\n")
     code, error = failing(capsys, monkeypatch, "run", "--config", tmp_path / "config.toml")
     assert code == 1
-    assert "node.account: 5 has the wrong type" in error
-    assert "keys.signing: missing" in error
+    assert "node.account: 5 has the wrong type: name your own Hive account" in error
+    assert "keys.account: missing: name the file of the account's active key" in error
+    assert "api: missing: write at least two [[api]]" in error
 
 
 def test_devnet_puts_nothing_into_a_folder_that_is_not_empty(tmp_path, capsys, monkeypatch):
