@@ -184,7 +184,7 @@ class Feed:
         )
 
     async def _given_twice(
-        self, first: Server, error: UnprovableError, number: int, previous: bytes
+        self, first: Server, error: UnprovableError, number: int, previous: bytes | None
     ) -> tuple[Server, Given]:
         """(who gave it, a block that ``first`` gave with something that we cannot serialise), as two servers of
         different operators give it alike. A server with a block in its place that can be proven ends the question.
@@ -217,7 +217,7 @@ class Feed:
             raise NobodyError(f"{error}; a second operator that gives it alike does not answer now")
         raise FeedError(f"{error}; and no two servers of different operators give it alike")
 
-    def _read_if_provable(self, server: Server, text: bytes, number: int, previous: bytes) -> tuple[Given, bool]:
+    def _read_if_provable(self, server: Server, text: bytes, number: int, previous: bytes | None) -> tuple[Given, bool]:
         """A block, and whether it was proven; where it cannot be, only its place is checked."""
         try:
             return Given(read_next(server.api.url, self._read, self._chain, text, number, previous), text), True
