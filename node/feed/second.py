@@ -37,6 +37,23 @@ class Second:
         self._recent = {number: found for number, found in self._recent.items() if number <= height}
         self.confirmed = min(self.confirmed, height)
 
+    async def blame(self, shared: int, number: int, ours: bytes) -> None:
+        """Two operators have another block ``number`` than ``ours``.
+
+        Who called a block after ``shared`` irreversible and still gives ours is banned: it would lead us there again.
+        """
+        operators = {operator for height, (_, operator) in self._recent.items() if height > shared}
+        for server in self._feed.servers:
+            if server.operator not in operators or self._feed.servers.is_banned(server):
+                continue
+            try:
+                block = await self._block(server, number, quick=True)
+            except (ApiError, FeedError):
+                continue
+            if block.id == ours:
+                words = f"{server.api.url}: block {number} is irreversible there, and two operators have another one"
+                self._feed.lied(server, LieError(words, number, ours.hex().encode()))
+
     async def first_block(self, number: int) -> Block:
         """A block that two servers of different operators give alike. Raises ApiError, FeedError."""
         found: dict[str, Block] = {}
@@ -73,6 +90,9 @@ class Second:
                 if operator == server.operator or number <= self.confirmed:
                     continue
                 block = await self._block(server, number, quick=True)
+            except LieError as lie:
+                self._feed.lied(server, lie)
+                continue
             except (ApiError, FeedError) as error:
                 self._log("api_error", {"server": server.api.url, "error": str(error)})
                 continue
@@ -120,6 +140,9 @@ class Second:
                 continue
             try:
                 block = await self._block(server, number, quick=True)
+            except LieError as lie:
+                self._feed.lied(server, lie)
+                continue
             except (ApiError, FeedError):
                 continue
             found.setdefault(block.id, set()).add(server.operator)

@@ -20,7 +20,8 @@ NEAR = 0.1
 _WEIGHT = 0.2
 _SLOW_SCORE = 0.5
 _FAILED = 0.6
-#: Scores that round to the same quarter are equal (one that failed comes near to 1 again, never quite to it): then the order of the configuration counts, and nobody is left for a whim.
+#: Scores that round to the same quarter are equal (one that failed comes near to 1 again, never quite to it): then the
+#: order of the configuration counts, and nobody is left for a whim.
 _STEPS = 4
 
 

@@ -12,7 +12,7 @@ import msgspec
 
 from node.agent import last_equal
 from node.core import Log, NodeCore
-from node.errors import ApiError, FeedError
+from node.errors import ApiError, FeedError, LieError
 from node.feed.feed import Feed, Keep
 from node.feed.second import Second
 from node.feed.servers import Server
@@ -99,6 +99,9 @@ class Healing:
         for server in others or self._feed.servers.usable():
             try:
                 return await self._all(server, first, last, previous)
+            except LieError as lie:
+                self._feed.lied(server, lie)
+                failure = lie
             except (ApiError, FeedError) as error:
                 failure = error
         raise failure
