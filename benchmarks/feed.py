@@ -96,7 +96,7 @@ async def _catch_up(url: str, first: bytes, ahead: bool, last: int) -> float:
                 await runtime.turn(asyncio.Event())
             seconds = time.perf_counter() - begun
         if prover is not None:
-            prover.close()
+            await prover.close()
         core.state.close()
     return seconds
 

@@ -131,7 +131,7 @@ async def _run(
         if blocks is not None:
             blocks.close()
         if prover is not None:
-            prover.close()
+            await prover.close()
 
 
 def make_runtime(config: Config, node: Node, apis: list[Api], log: Log) -> Runtime:

@@ -1,66 +1,104 @@
 """Proving on another core: a process of its own checks Merkle roots ahead of the state machine.
 
-Only verdicts come back. The process holds no key and writes nothing; without it blocks are proven where they are
-applied.
+Only verdicts come back. The process holds no key and writes nothing; it ends with its pipe, however the node ended.
+Without it blocks are proven where they are applied.
 """
 
 import asyncio
-import multiprocessing
+import contextlib
 import signal
-from concurrent.futures import Executor, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+import sys
+from typing import BinaryIO
+
+import msgspec
 
 from node.feed.source import ReadBlock, read_proven
 from processors.hive.block import Block, read_block
 from processors.hive.chain import Chain
 from processors.hive.errors import HiveDataError
 
-
-def _prepare() -> None:
-    """A terminal's Ctrl-C is for the node: it ends this process itself."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+_SIZE = 4  # bytes before each message, big endian
+_COMMAND = (sys.executable, "-P", "-c", "from node.feed.proving import main; main()")
 
 
-def _verdicts(texts: list[bytes], chain: Chain) -> list[bool]:
-    """Whether each block is proven; what is not is looked at again where it can be told why."""
-    found = []
-    for text in texts:
-        try:
-            read_proven(text, chain)
-            found.append(True)
-        except HiveDataError:
-            found.append(False)
-    return found
+class Question(msgspec.Struct, array_like=True):
+    """Blocks of a chain, as servers gave them."""
+
+    chain: Chain
+    texts: list[bytes]
 
 
 class Prover:
-    """A process that proves. ``proven`` is awaited with texts; ``read`` then reads one of them."""
+    """A process that proves, begun with the first question."""
 
     def __init__(self, chain: Chain) -> None:
         self._chain = chain
-        self._pool: Executor | None = ProcessPoolExecutor(
-            1, mp_context=multiprocessing.get_context("spawn"), initializer=_prepare
-        )
+        self._process: asyncio.subprocess.Process | None = None
+        self._turn = asyncio.Lock()
+        self._is_over = False
 
     async def reader(self, texts: list[bytes]) -> ReadBlock:
         """Prove ``texts``; returns how they are read now: the proven ones without proving them again."""
-        if self._pool is None:
-            return read_proven
-        loop = asyncio.get_running_loop()
         try:
-            verdicts = await loop.run_in_executor(self._pool, _verdicts, texts, self._chain)
-        except BrokenProcessPool:  # killed, perhaps for want of memory: go on alone
-            self.close()
+            async with self._turn:
+                verdicts = await self._verdicts(texts)
+        except (OSError, EOFError):  # killed, perhaps for want of memory: go on alone
+            await self.close()
             return read_proven
-        proven = {id(text) for text, good in zip(texts, verdicts, strict=True) if good}
+        proven = {id(text): text for text, good in zip(texts, verdicts, strict=True) if good}
 
         def read(text: bytes, chain: Chain) -> Block:
-            return read_block(text, chain) if id(text) in proven else read_proven(text, chain)
+            return read_block(text, chain) if proven.get(id(text)) is text else read_proven(text, chain)
 
         return read
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """End the process."""
-        if self._pool is not None:
-            self._pool.shutdown(wait=False, cancel_futures=True)
-            self._pool = None
+        self._is_over = True
+        process, self._process = self._process, None
+        if process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+
+    async def _verdicts(self, texts: list[bytes]) -> bytes:
+        """A byte for each text, 1 = proven. Raises OSError, EOFError when the process is gone."""
+        if self._is_over:
+            raise EOFError
+        if self._process is None:
+            pipe = asyncio.subprocess.PIPE
+            self._process = await asyncio.create_subprocess_exec(*_COMMAND, stdin=pipe, stdout=pipe)
+        into, out = self._process.stdin, self._process.stdout
+        if into is None or out is None:
+            raise EOFError
+        question = msgspec.msgpack.encode(Question(self._chain, texts))
+        into.write(len(question).to_bytes(_SIZE, "big") + question)
+        await into.drain()
+        return await out.readexactly(len(texts))
+
+
+def main() -> None:
+    """The process: questions on standard input, verdicts on standard output, until the pipe ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is for the node: it ends this process itself
+    read = msgspec.msgpack.Decoder(Question).decode
+    while size := _exactly(sys.stdin.buffer, _SIZE):
+        question = read(_exactly(sys.stdin.buffer, int.from_bytes(size, "big")))
+        sys.stdout.buffer.write(bytes(_is_proven(text, question.chain) for text in question.texts))
+        sys.stdout.buffer.flush()
+
+
+def _exactly(pipe: BinaryIO, size: int) -> bytes:
+    """So many bytes, or none at the end. SystemExit if the end comes in the middle: the node was killed."""
+    found = pipe.read(size)
+    if found and len(found) < size:
+        sys.exit(0)
+    return found
+
+
+def _is_proven(text: bytes, chain: Chain) -> bool:
+    """What is not proven here is looked at again where it can be told why."""
+    try:
+        read_proven(text, chain)
+    except HiveDataError:
+        return False
+    return True

@@ -3,6 +3,8 @@
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import msgspec
@@ -30,8 +32,7 @@ def texts(chain):
 
 def process_of(prover):
     """The id of the process that proves."""
-    [number] = prover._pool._processes
-    return number
+    return prover._process.pid
 
 
 async def gone(number):
@@ -46,16 +47,21 @@ async def gone(number):
     return False
 
 
-@pytest.fixture(scope="module")
-def prover():
-    """One process for all tests that leave it alive."""
-    found = Prover(CHAIN)
-    yield found
-    found.close()
+def asked(*batches):
+    """How each batch is read once a process has looked at it."""
+
+    async def main():
+        prover = Prover(CHAIN)
+        found = [await prover.reader(batch) for batch in batches]
+        assert process_of(prover)
+        await prover.close()
+        return found
+
+    return asyncio.run(main())
 
 
-def test_the_true_ones_are_read_and_the_lie_is_found_where_it_can_be_told(prover, texts):
-    read = asyncio.run(prover.reader(texts))
+def test_the_true_ones_are_read_and_the_lie_is_found_where_it_can_be_told(texts):
+    [read] = asked(texts)
     for number, text in zip(range(10, 16), texts, strict=True):
         if number == 13:
             with pytest.raises(HiveDataError):
@@ -64,20 +70,21 @@ def test_the_true_ones_are_read_and_the_lie_is_found_where_it_can_be_told(prover
             assert read(text, CHAIN).id == read_proven(text, CHAIN).id
 
 
-def test_a_verdict_is_of_that_text_and_of_no_other(prover, texts):
+def test_a_verdict_is_of_that_text_and_of_no_other(texts):
     """What was not looked at is proven where it is read, also if it is equal in number and place."""
-    read = asyncio.run(prover.reader(texts[:3]))
+    [read] = asked(texts[:3])
     with pytest.raises(HiveDataError):
         read(texts[3], CHAIN)
     assert read(texts[4], CHAIN).number == 14
 
 
 @pytest.mark.parametrize("text", [b"", b"{", b"null", b"[]", b"\xff", b'{"previous": 5}'])
-def test_what_is_no_block_is_a_verdict_and_no_end(prover, text):
-    read = asyncio.run(prover.reader([text]))
+def test_what_is_no_block_is_a_verdict_and_no_end(text):
+    read, again = asked([text], [text])
     with pytest.raises(HiveDataError):
         read(text, CHAIN)
-    assert process_of(prover)
+    with pytest.raises(HiveDataError):
+        again(text, CHAIN)
 
 
 def test_killed_between_two_questions_and_in_the_middle_it_goes_on_alone(texts):
@@ -92,7 +99,7 @@ def test_killed_between_two_questions_and_in_the_middle_it_goes_on_alone(texts):
         read = await asyncio.wait_for(asking, 10)
         assert read is read_proven
         assert await prover.reader(texts) is read_proven, "and stays alone"
-        prover.close()
+        await prover.close()
         return await gone(number)
 
     assert asyncio.run(main())
@@ -107,13 +114,14 @@ def test_a_feed_whose_prover_is_killed_hands_on_everything(chain):
 
         async def reader(batch):
             turns.append(len(batch))
+            read = await prover.reader(batch)
             if len(turns) == 2:
                 os.kill(process_of(prover), signal.SIGKILL)
-            return await prover.reader(batch)
+            return read
 
         ahead(many, reader=reader)
         found = await many.fetched(2, LAST)
-        prover.close()
+        await prover.close()
         return found, len(turns)
 
     (found, error), turns = asyncio.run(main())
@@ -126,8 +134,8 @@ def test_closed_it_leaves_no_process_and_proves_inline(texts):
         prover = Prover(CHAIN)
         await prover.reader(texts)
         number = process_of(prover)
-        prover.close()
-        prover.close()
+        await prover.close()
+        await prover.close()
         assert await prover.reader(texts) is read_proven
         return await gone(number)
 
@@ -136,5 +144,23 @@ def test_closed_it_leaves_no_process_and_proves_inline(texts):
 
 def test_one_that_was_never_asked_has_no_process():
     prover = Prover(CHAIN)
-    assert not prover._pool._processes
-    prover.close()
+    assert prover._process is None
+    asyncio.run(prover.close())
+
+
+def test_it_ends_with_the_node_however_that_ends(texts):
+    """A node that is killed can end nothing itself."""
+    code = (
+        "import asyncio, os, sys\n"
+        "from node.feed.proving import Prover\n"
+        "from processors.hive.chain import Chain\n"
+        "async def main():\n"
+        "    prover = Prover(Chain(bytes(32)))\n"
+        "    await prover.reader([b'{}'])\n"
+        "    print(prover._process.pid, flush=True)\n"
+        "    os.kill(os.getpid(), 9)\n"
+        "asyncio.run(main())\n"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20)
+    assert asyncio.run(gone(int(found.stdout)))
+    assert found.stderr == ""
