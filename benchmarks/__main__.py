@@ -2,15 +2,18 @@
 
 import sys
 
-from benchmarks import engine, feed, group, memory, snapshot
+from benchmarks import archive, engine, feed, group, lag, memory, snapshot, sync
 from benchmarks.table import show
 
 PARTS = {
+    "archive": archive.all_rows,
     "engine": engine.all_rows,
     "feed": feed.all_rows,
     "group": group.all_rows,
+    "lag": lag.all_rows,
     "memory": memory.all_rows,
     "snapshot": snapshot.all_rows,
+    "sync": sync.all_rows,
 }
 
 

@@ -104,6 +104,7 @@ class NodeCore:
         self.dry_run = dry_run
         #: Why a group transaction is not signed as a matter of course: id -> (event, why, detail), told last.
         self.told: dict[str, tuple[str, str, str]] = {}
+        self._signer_lost: int | None = None  # height at which it was said last that the signer does not answer
         self._resting: dict[str, tuple[int, int]] = {}  # content -> (height to try again at, blocks of rest)
         #: H of the round in which the group agreed on another root than ours: then this node signs nothing.
         self.halted_at: int | None = first_difference(state)
@@ -212,10 +213,15 @@ class NodeCore:
             self.look()
         except SignerError as error:
             return self._lose_signer(error)
+        self._signer_lost = None
         return True
 
     def _lose_signer(self, error: SignerError) -> bool:
-        self._log("signer_error", {"error": str(error)})
+        """Say so at first, and then now and then."""
+        height = self.state.height
+        if self._signer_lost is None or height - self._signer_lost >= AGAIN_AFTER:
+            self._signer_lost = height
+            self._log("signer_error", {"error": str(error)})
         return False
 
     def _signed_for(self, record: Record, now: int) -> set[bytes]:

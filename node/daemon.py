@@ -30,12 +30,13 @@ from node.signer.keys import open_keys
 from node.signer.passwords import once, source
 from node.signer.remote import RemoteSigner, connect_tls, connect_unix
 from node.signer.service import host_and_port, tls_context
-from node.starting import check_store, ended_cleanly, note_damage, open_store, peers_of, sync_if_new
+from node.starting import check_store, ended_cleanly, note_damage, peers_of, repair_store, sync_if_new
 from node.streaming import Stream
 from node.sync.statesync import Trusted
 from processors.errors import EngineError
 from processors.genesis import Genesis
 from state.errors import StateError, StoreDamagedError
+from state.store import LevelStore
 
 CONTROL = "control.sock"
 
@@ -74,12 +75,13 @@ async def run_node(config: Config, log: Log, stop: asyncio.Event, trust: Trusted
     try:
         async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session:
             apis = [Api(api.url, api.operator, Http(session), config.account) for api in config.apis]
+            repair_store(config, genesis, told)
             await sync_if_new(config, genesis, session, apis, told, stop, trust)
             if stop.is_set():  # before there is a store: a node that has one never asks its peers for a snapshot
                 told("stop", {"height": -1, "outcome": "clean"})
                 return
             remote = await reach_signer(config, genesis, told, stop)
-            store = open_store(config, genesis, told)
+            store = LevelStore(config.data / "state", genesis.hash)
             urls = peers_of(config, genesis)
             core = open_core(genesis, holder, store, config.data, DISK, told, remote)
             try:

@@ -160,7 +160,11 @@ class Runtime:
         await self.second.ask_about(core.questions(), core.state.head.timestamp)
         wanted = core.newest_to_sign()
         if wanted > self.second.confirmed:
-            await self.second.confirm(core.state.height, wanted)
+            try:
+                await self.second.confirm(core.state.height, wanted)
+            except NotLinkedError as error:  # a server that goes on giving a fork of its own
+                await self._leave_the_fork(error)
+                return
         for outgoing in core.step(view, self.second.denied, confirmed=self.second.confirmed):
             await self._sender.send(outgoing)
 
@@ -224,7 +228,12 @@ class Runtime:
         that called ours irreversible was wrong. Take the state back to the newest block that they share with it."""
         state = self.core.state
         oldest = max(state.oldest_rewind, self.core.genesis.start_block)
-        height, step = state.height, 1
+        known = await self.second.called_irreversible()
+        if known is None:
+            raise ApiError(f"{error}; two operators must say which block is right, and do not answer now")
+        height, step = min(state.height, known), 1
+        if height < oldest:
+            raise error
         while True:
             found = await self.second.id_of(height, self.core.block_id)
             if found is None:
@@ -236,7 +245,7 @@ class Runtime:
             if height <= oldest:
                 raise error
             height, step = max(oldest, height - step), step * 2
-        if height == state.height:
+        if step == 1:
             raise ApiError(f"{error}; two operators have our block {height}: asking again")
         await self.second.blame(height, state.height, state.head.block_id)
         self.core.rewind(height)

@@ -30,27 +30,28 @@ _REPLAYED = 10
 _RUNNING, _DAMAGED = "running", "damaged"
 
 
-def open_store(config: Config, genesis: Genesis, log: Log) -> LevelStore:
-    """The store of a node; one that LevelDB finds corrupt is set aside, and the newest own snapshot takes its place.
+def repair_store(config: Config, genesis: Genesis, log: Log) -> None:
+    """Set a store aside that LevelDB finds corrupt, and put the newest own snapshot in its place, if there is one.
 
     Raises StateError for everything that an operator must look at: another process, another genesis, no permission.
     """
     folder = config.data / "state"
+    if not (folder.is_dir() and any(folder.iterdir())):
+        return
     try:
+        LevelStore(folder, genesis.hash).close()
         if DISK.read(config.data / _DAMAGED) is None:
-            return LevelStore(folder, genesis.hash)
+            return
         why = "it was found corrupt while the node ran"
     except StoreDamagedError as error:
         if not error.is_corrupt:
             raise
         why = str(error)
-    if folder.exists():
-        aside = _free_name(folder.with_name("state.damaged"))
-        folder.rename(aside)
-        log("store_damaged", {"error": why, "kept_as": str(aside)})
+    aside = _free_name(folder.with_name("state.damaged"))
+    folder.rename(aside)
+    log("store_damaged", {"error": why, "kept_as": str(aside)})
     DISK.remove(config.data / _DAMAGED)
     _restore_newest(config.data / "snapshots", folder, genesis, log)
-    return LevelStore(folder, genesis.hash)
 
 
 def note_damage(folder: Path) -> None:

@@ -4,7 +4,7 @@ import asyncio
 from contextlib import aclosing
 
 from node.core import Log, NodeCore
-from node.errors import ApiError, FeedError, NodeError, SignerError
+from node.errors import ApiError, FeedError, SignerError
 from node.feed.feed import Feed
 from node.feed.source import Given
 from node.signer.remote import RemoteSigner
@@ -33,19 +33,19 @@ class Stream:
         if len(self._waiting) >= _BATCH:
             try:
                 self._hand_over()
-            except SignerError as error:
-                self._lost(error)
+            except SignerError:
+                self._lost()
 
     async def bring(self) -> None:
-        """Let the signer be where the node is; if that fails it is told, and the node signs nothing at this block."""
+        """Let the signer be where the node is; if that fails, the node signs nothing at this block."""
         try:
             if not self._is_aligned:
                 self._align()
             self._hand_over()
             await self._fill()
             self.is_reached = True
-        except (SignerError, ApiError, FeedError) as error:
-            self._lost(error)
+        except (SignerError, ApiError, FeedError):
+            self._lost()  # the core says so when it asks for a signature
 
     def realign(self) -> None:
         """The node went back to an earlier block: the signer must leave the same fork."""
@@ -80,7 +80,6 @@ class Stream:
                 raise SignerError(f"the signer does not go on from block {before}: see its own log")
             self._log("signer_catches_up", {"height": self._remote.height, "to": state.height})
 
-    def _lost(self, error: NodeError) -> None:
+    def _lost(self) -> None:
         self.is_reached = False
         self.realign()
-        self._log("signer_error", {"error": str(error)})

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from node.core import Log
-from node.errors import ApiError, FeedError, LieError
+from node.errors import ApiError, FeedError, LieError, NotLinkedError
 from node.feed.feed import Feed
 from node.feed.servers import Server
 from node.feed.source import ReadBlock, chain_view, fetch_blocks, irreversible_time, is_unknown
@@ -47,10 +47,10 @@ class Second:
             if server.operator not in operators or self._feed.servers.is_banned(server):
                 continue
             try:
-                block = await self._block(server, number, quick=True)
+                block = await self._irreversible(server, number)
             except (ApiError, FeedError):
                 continue
-            if block.id == ours:
+            if block is not None and block.id == ours:
                 words = f"{server.api.url}: block {number} is irreversible there, and two operators have another one"
                 self._feed.lied(server, LieError(words, number, ours.hex().encode()))
 
@@ -79,8 +79,10 @@ class Second:
         """Ask operators other than the one that called our blocks irreversible up to where they do too.
 
         One operator may lie about what is irreversible: what is signed on a fork that dies is signed all the same. A
-        server that is some blocks behind confirms as far as it is. ``wanted`` = the height that is enough.
+        server that is some blocks behind confirms as far as it is. ``wanted`` = the height that is enough. Raises
+        NotLinkedError if two operators call other blocks irreversible than ours.
         """
+        strangers: set[str] = set()
         for server in self._feed.servers.usable():
             try:
                 view = await self._feed.ask(server, chain_view(server.api))
@@ -101,6 +103,9 @@ class Second:
             else:
                 found = {"height": number, "own": own.hex(), "theirs": block.id.hex()}
                 self._log("servers_differ", {"server": server.api.url, **found})
+                strangers.add(server.operator)
+            if len(strangers) > 1:
+                raise NotLinkedError(f"{', '.join(sorted(strangers))} have other irreversible blocks than ours")
             if self.confirmed >= wanted:
                 return
 
@@ -130,26 +135,47 @@ class Second:
                 self._log("api_error", {"server": api.url, "error": str(error)})
 
     async def id_of(self, number: int, ours: Callable[[int], bytes | None]) -> tuple[int, bytes] | None:
-        """(votes, id) of a block that most operators give; None if fewer than two operators give one.
+        """(votes, id) of a block that most operators call irreversible; None if fewer than two do.
 
-        Servers that rest are asked too: whose blocks did not follow ours was just sent to rest.
+        What is not irreversible there may be on a fork of its own for a moment, and says nothing. Servers that rest
+        are asked too: whose blocks did not follow ours was just sent to rest.
         """
         found: dict[bytes, set[str]] = {}
         for server in self._feed.servers:
             if self._feed.servers.is_banned(server):
                 continue
             try:
-                block = await self._block(server, number, quick=True)
+                block = await self._irreversible(server, number)
             except LieError as lie:
                 self._feed.lied(server, lie)
                 continue
             except (ApiError, FeedError):
                 continue
-            found.setdefault(block.id, set()).add(server.operator)
+            if block is not None:
+                found.setdefault(block.id, set()).add(server.operator)
         if len(set().union(*found.values())) < 2:
             return None
         best = max(found, key=lambda name: (len(found[name]), name == ours(number), name))
         return len(found[best]), best
+
+    async def called_irreversible(self) -> int | None:
+        """The newest block that two operators call irreversible; None if fewer than two say anything."""
+        found: dict[str, int] = {}
+        for server in self._feed.servers:
+            if self._feed.servers.is_banned(server):
+                continue
+            try:
+                number = (await chain_view(server.api)).irreversible_number
+            except ApiError:
+                continue
+            found[server.operator] = max(number, found.get(server.operator, 0))
+        return sorted(found.values())[-2] if len(found) > 1 else None
+
+    async def _irreversible(self, server: Server, number: int) -> Block | None:
+        """A block that a server calls irreversible; None if it does not yet. Raises ApiError, FeedError."""
+        if (await chain_view(server.api)).irreversible_number < number:
+            return None
+        return await self._block(server, number, quick=True)
 
     async def _block(self, server: Server, number: int, *, quick: bool = False) -> Block:
         """A proven block of one server. Raises ApiError, FeedError."""

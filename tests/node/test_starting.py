@@ -13,9 +13,9 @@ from node.starting import (
     check_store,
     ended_cleanly,
     note_damage,
-    open_store,
     parse_trust,
     peers_of,
+    repair_store,
     sync_if_new,
 )
 from node.sync.statesync import SyncError, Trusted
@@ -34,6 +34,12 @@ from tests.node.test_runtime import config_for
 from tests.node.test_servers import FakeApi
 
 HEIGHT = 260  # the newest snapshot that others have
+
+
+def open_store(config, genesis, log):
+    """The store of a node that starts."""
+    repair_store(config, genesis, log)
+    return LevelStore(config.data / "state", genesis.hash)
 
 
 @pytest.fixture(scope="module")
