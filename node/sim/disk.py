@@ -11,6 +11,7 @@ import msgspec
 
 from node.errors import NodeError
 from state.errors import StateError
+from state.snapshot import read_chunks, read_manifest, restore
 from state.store import Batch, LevelStore, MemoryStore, Store
 
 BEFORE, MIDDLE, AFTER = "before", "middle", "after"
@@ -40,10 +41,11 @@ class Backup(msgspec.Struct, frozen=True):
 class Disk:
     """Journal and outbox as bytes by name, and the store: in memory, or a LevelDB in ``folder``."""
 
-    def __init__(self, folder: Path | None) -> None:
+    def __init__(self, folder: Path | None, home: int = 0) -> None:
         self.files: dict[str, bytes] = {}
         self.doom: Doom | None = None
         self._copy = 0  # another one after everything was restored
+        self._home = home  # no two machines' disks are the same
         self._folder = folder
         self._memory = UndoableStore(self)
         self._torn_tail = 0
@@ -73,7 +75,7 @@ class Disk:
         self.files.pop(path.name, None)
 
     def identity(self, path: Path) -> int:
-        return self._copy
+        return self._home + self._copy
 
     # -- the store
 
@@ -123,6 +125,33 @@ class Disk:
         self._memory.load(backup.entries)
         if self._folder is not None and backup.folder is not None and backup.folder.exists():
             shutil.copytree(backup.folder, self._folder)
+
+    def move(self) -> None:
+        """Everything lies on another machine now, as it was here."""
+        self._copy += 1
+
+    # -- snapshots, and what nobody meant to write
+
+    def begin_with(self, folder: Path, height: int, genesis_hash: bytes, round_length: int) -> None:
+        """The store is lost, and a snapshot in ``folder`` takes its place. Raises SnapshotError."""
+        self.lose_store()
+        target = self._folder if self._folder is not None else folder / ".restored"
+        manifest = read_manifest(folder, height)
+        chunks = read_chunks(folder, manifest)
+        restore(target, manifest, chunks, genesis_hash, round_length=round_length)
+        if self._folder is None:
+            made = LevelStore(target, genesis_hash)
+            self._memory.load(dict(made.iterate(b"")))
+            made.close()
+            shutil.rmtree(target)
+
+    def flip(self, genesis_hash: bytes, key: bytes, value: bytes) -> None:
+        """Bits of the store change, and nothing but they."""
+        store = LevelStore(self._folder, genesis_hash) if self._folder is not None else MemoryStore()
+        if self._folder is None:
+            self._memory.load(self._memory.entries() | {key: value})
+        store.write([(key, value)], sync=True)
+        store.close()
 
     # -- inside
 

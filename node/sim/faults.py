@@ -3,13 +3,14 @@
 from collections.abc import Callable
 
 from node.sim.hardware import MachinesFaults
+from node.sim.operators import OperatorsFaults
 from node.sim.people import PeoplesFaults
 from node.sim.plan import Fault
 from node.sim.scene import Scene
 
 OF_SERVERS = frozenset({
     "api_timeout", "api_error", "api_late", "old_head", "gap", "other_fork", "tx_left_out", "tx_changed",
-    "truncated_json", "huge_json", "broadcast_unheard", "broadcast_dropped", "clock_skew",
+    "truncated_json", "huge_json", "broadcast_unheard", "broadcast_dropped", "clock_skew", "liar", "behind",
 })  # fmt: skip
 OF_TRAITORS = frozenset({"false_root", "false_header", "double_report", "no_rotation_signature", "refusing"})
 
@@ -22,7 +23,7 @@ class Injector:
         self._waiting = sorted(scene.plan.faults, key=lambda fault: fault.slot)
         self._active: list[Fault] = []
         people = PeoplesFaults(scene, self._active)
-        self._hands = (people, MachinesFaults(scene, people))
+        self._hands = (people, MachinesFaults(scene, people), OperatorsFaults(scene))
 
     def slot(self, slot: int) -> None:
         """Begin, go on with, and end what is due."""

@@ -23,7 +23,7 @@ class MachinesFaults:
     def __init__(self, scene: Scene, people: PeoplesFaults) -> None:
         self.scene = scene
         self._people = people
-        self._backups: dict[Fault, Backup] = {}
+        self._backups: dict[Fault, tuple[Backup, bool]] = {}  # and whether the state in it was corrupted
         self._forks: dict[Fault, ForkPoint] = {}
         self._twins: dict[Fault, Machine] = {}
         self._holds: set[Fault] = set()
@@ -77,11 +77,15 @@ class MachinesFaults:
 
     def begin_backup_restored(self, fault: Fault) -> None:
         folder = self.scene.folder(f"backup-{fault.who}-{fault.slot}")
-        self._backups[fault] = self.scene.struck(fault).disk.back_up(folder)
+        machine = self.scene.struck(fault)
+        self._backups[fault] = machine.disk.back_up(folder), machine.is_corrupted
 
     def end_backup_restored(self, fault: Fault) -> None:
         self.scene.count("backup_restored")
-        self.scene.struck(fault).restore(self._backups.pop(fault))
+        backup, is_corrupted = self._backups.pop(fault)
+        self.scene.struck(fault).restore(backup)
+        self.scene.struck(fault).is_corrupted = is_corrupted
+        self.scene.note_young(self.scene.struck(fault))
         self.scene.struck(fault).start()
 
     def begin_twin(self, fault: Fault) -> None:
@@ -93,6 +97,8 @@ class MachinesFaults:
         if fault.n % 2 and self.scene.folder(name) is None:
             twin.disk.restore(original.disk.back_up(None))
         self._twins[fault] = twin
+        twin.is_misled, twin.is_corrupted = original.is_misled, original.is_corrupted
+        self.scene.note_young(twin)
         twin.start()
 
     def end_twin(self, fault: Fault) -> None:

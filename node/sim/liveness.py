@@ -1,6 +1,9 @@
 """What must happen once the faults are over (checked from the slot ``quiet`` on)."""
 
+from collections.abc import Callable
+
 from node.devnet.founding import RECEIVER
+from node.sim.machine import Machine
 from node.sim.outcome import demand
 from node.sim.scene import Scene
 from state.schema import DONE, QUEUE, Payload
@@ -15,6 +18,8 @@ class Liveness:
     def __init__(self, scene: Scene) -> None:
         self._scene = scene
         self._quiet_at: int | None = None  # the height at which the faults were over
+        self._agree_since: int | None = None  # since then enough nodes can report
+        self._sign_since: int | None = None  # since then enough nodes can sign
 
     def begin(self) -> None:
         """The faults are over: what comes after the head of now counts."""
@@ -26,16 +31,32 @@ class Liveness:
         if self._quiet_at is None or height < self._quiet_at:
             return
         params = scene.genesis.params
-        if not self._honest_hold_the_threshold():
+        self._agree_since = self._since(self._agree_since, height, can_report)
+        self._sign_since = self._since(self._sign_since, height, self._can_sign)
+        if not self._hold_the_threshold(lambda machine: True):
             return
-        quiet_rounds = (height - self._quiet_at) // params.round_length
-        if quiet_rounds >= _ROUNDS_TO_AGREE:
-            demand(
-                height - scene.auditor.last_agreed <= params.round_length * (_ROUNDS_TO_AGREE + 1),
-                "no_agreement",
-                f"no round agreed since {scene.auditor.last_agreed}, at {height}; quiet since {self._quiet_at}",
-            )
-        self._check_payouts(height, self._quiet_at)
+        if self._agree_since is not None:
+            quiet_rounds = (height - self._agree_since) // params.round_length
+            if quiet_rounds >= _ROUNDS_TO_AGREE:
+                demand(
+                    height - scene.auditor.last_agreed <= params.round_length * (_ROUNDS_TO_AGREE + 1),
+                    "no_agreement",
+                    f"no round agreed since {scene.auditor.last_agreed}, at {height}; quiet since {self._agree_since}",
+                )
+        if self._sign_since is not None:
+            self._check_payouts(height, self._sign_since)
+
+    def _since(self, before: int | None, height: int, is_able: Callable[[Machine], bool]) -> int | None:
+        """Since when those who are able have held the threshold, without a break."""
+        if not self._hold_the_threshold(is_able):
+            return None
+        return height if before is None else before
+
+    def _can_sign(self, machine: Machine) -> bool:
+        """Whether a node can do all of its part: its keys are not held back, two operators can be asked, and what it
+        signed on a false state is dead."""
+        is_free = machine.false_until <= self._scene.auditor.irreversible_time() and not machine.holds_back()
+        return can_report(machine) and is_free and machine.good_operators() >= 2
 
     def _check_payouts(self, height: int, quiet_at: int) -> None:
         """A lifetime and three rounds, and a lifetime more for each payout beside it that Hive refuses: that one may
@@ -65,23 +86,32 @@ class Liveness:
             demand(machine.is_up and machine.core is not None, "not_up", f"{machine.name} does not run at the end")
             assert machine.core is not None
             state = machine.core.state
-            demand(state.height >= auditor.height - 5, "behind", f"{machine.name} is at {state.height}, not at the end")
+            is_near = state.height >= auditor.height - 5 or not machine.good_operators()
+            demand(is_near, "behind", f"{machine.name} is at {state.height}, not at the end")
             demand(not machine.is_misled, "misled", f"{machine.name} is still on a fork that is dead")
             demand(machine.core.halted_at is None, "halted", f"{machine.name} is halted at the end")
             if state.height in auditor.traces:
                 same = state.trace(state.height) == auditor.traces[state.height]
-                demand(same, "drift", f"{machine.name} has another trace at the end")
-        quiet_at = self._quiet_at
+                unnoticed = machine.is_corrupted and self._agree_since is None  # without it nobody can agree
+                demand(same or unnoticed, "drift", f"{machine.name} has another trace at the end")
+        quiet_at = self._sign_since
         for (number,), done in auditor.state.walk(DONE):
             paid = auditor.payloads.get(int(number))
             if done.status == "failed" and paid is not None and quiet_at is not None and paid.queued > quiet_at:
                 words = f"payload {number!r} failed although nothing stood in its way"
                 demand(not can_be_accepted(paid), "given_up", words)
 
-    def _honest_hold_the_threshold(self) -> bool:
+    def _hold_the_threshold(self, is_able: Callable[[Machine], bool]) -> bool:
+        """Whether the honest who are able to can sign, and agree."""
         scene = self._scene
-        held, total, threshold = scene.auditor.weigh({machine.account for machine in scene.honest()})
+        able = {machine.account for machine in scene.honest() if is_able(machine)}
+        held, total, threshold = scene.auditor.weigh(able)
         return held >= threshold and 2 * held > total
+
+
+def can_report(machine: Machine) -> bool:
+    """Whether a node can report a true root: it has not halted, and a server can be asked."""
+    return not (machine.is_halted or machine.is_corrupted) and machine.good_operators() >= 1
 
 
 def can_be_accepted(payload: Payload) -> bool:

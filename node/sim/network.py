@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from node.devnet.behind import Behind, ShownChain
 from node.devnet.chain import DevnetChain
 from node.devnet.errors import HivedRefusalError
 from node.devnet.rpc import Methods, RpcError
@@ -17,9 +18,9 @@ from node.errors import ApiError
 from node.feed.rpc import MAX_ANSWER
 from node.feed.source import read_proven
 from node.sim.clock import Clock, Sleep
-from node.sim.plan import SERVERS, Fault
-from processors.hive.block import block_id, merkle_root, show_header
-from processors.hive.times import time_from_text, time_to_text
+from node.sim.falsehood import falsified, of_another_fork, tampered
+from node.sim.plan import SERVERS, Fault, operator_of
+from processors.hive.times import time_to_text
 from processors.hive.transaction import Transaction, parse_transaction
 
 _BROADCAST = "condenser_api.broadcast_transaction"
@@ -36,7 +37,10 @@ def server_name(number: int) -> str:
 class Network:
     """Between every machine and every server. ``windows`` holds the faults of servers that are in force."""
 
-    def __init__(self, chain: DevnetChain, clock: Clock, seed: int, count: Callable[[Fault], None]) -> None:
+    def __init__(
+        self, chain: DevnetChain, clock: Clock, seed: int, count: Callable[[Fault], None], servers: int = SERVERS
+    ) -> None:
+        self.servers = servers
         self.chain = chain
         self.clock = clock
         self.windows: list[Fault] = []
@@ -45,15 +49,29 @@ class Network:
         self.reads_ahead: dict[str, int] = {}  # machine -> the server that calls its head irreversible
         self.orphans: dict[int, bytes] = {}  # blocks of a dead fork, which a lying server may still give
         self.authority_shown: dict[str, tuple[Any, int]] = {}  # the group account as a machine was shown it, and when
+        self.lied: set[tuple[str, int]] = set()  # (machine, server) with a lie that can be shown, told since its ban
+        self.misleads: dict[str, set[int]] = {}  # machine -> operators that gave it blocks of another fork
+        self.asked: Callable[[str, int], None] = lambda machine, server: None
         self.group = ""
         self._seed = seed
-        self._methods = Methods(chain, lambda tx: b"")
+        self._shown: dict[int, tuple[ShownChain, Methods]] = {}
         self._blocks: dict[bytes, bytes] = {}
         self._frozen: dict[Fault, tuple[int, int, int]] = {}
 
     def faults(self, machine: str, server: int) -> Iterable[Fault]:
         """The faults between these two now."""
         return [fault for fault in self.windows if fault.server == server and fault.who in ("", machine)]
+
+    def shown(self, broken: dict[str, Fault]) -> tuple[ShownChain, Methods]:
+        """The chain as a server has it, and what it answers from it: that may be some blocks behind."""
+        fault = broken.get("behind")
+        lag = 1 + fault.n % 5 if fault is not None else 0
+        if fault is not None:
+            self.count(fault)
+        if lag not in self._shown:
+            chain = Behind(self.chain, lag) if lag else self.chain
+            self._shown[lag] = chain, Methods(chain, lambda tx: b"")
+        return self._shown[lag]
 
     def now_of(self, machine: str) -> float:
         """A machine's own clock, in seconds."""
@@ -89,16 +107,16 @@ class Network:
         if method == "database_api.get_dynamic_global_properties":
             return self._properties(machine, server, broken)
         if method == "block_api.get_block_range":
-            return self._range(machine, params, broken)
+            return self._range(machine, server, params, broken)
         if method == _BROADCAST:
             return self._broadcast(machine, params, broken)
-        found = self._methods.call(method, params)
+        found = self.shown(broken)[1].call(method, params)
         if method == "database_api.find_accounts":
             self.authority_shown[machine] = (self.chain.ledger.accounts[self.group], self.clock.now)
         return msgspec.json.encode(found)
 
     def _properties(self, machine: str, server: int, broken: dict[str, Fault]) -> bytes:
-        chain = self.chain
+        chain, _ = self.shown(broken)
         head, time, irreversible = chain.head_number, chain.head_time, chain.irreversible_number
         old = broken.get("old_head")
         if old is not None:
@@ -110,23 +128,50 @@ class Network:
             time += skew.n % 14_400 - 7_200
         if self.reads_ahead.get(machine) == server:
             irreversible = head
+            self.misleads.setdefault(machine, set()).add(operator_of(server))
         shown = {"head_block_number": head, "time": time_to_text(time), "last_irreversible_block_num": irreversible}
         return msgspec.json.encode(shown)
 
-    def _range(self, machine: str, params: Any, broken: dict[str, Fault]) -> bytes:
+    def _range(self, machine: str, server: int, params: Any, broken: dict[str, Fault]) -> bytes:
         first = params["starting_block_num"]
-        last = min(first + params["count"] - 1, self.chain.head_number)
-        blocks = [self.block(number) for number in range(first, last + 1)]
+        last = min(first + params["count"] - 1, self.shown(broken)[0].head_number)
+        true = [self.block(number) for number in range(first, last + 1)]
+        blocks = self._of_another_fork(machine, server, true, last, broken)
+        lies = self._with_lies(blocks, broken)
+        if lies != blocks:
+            self.lied.add((machine, server))
+        return b'{"blocks":[%s]}' % b",".join(lies)
+
+    def _of_another_fork(
+        self, machine: str, server: int, true: list[bytes], last: int, broken: dict[str, Fault]
+    ) -> list[bytes]:
+        """Blocks that link and prove, one of which may be left out, or be on nobody's chain."""
+        blocks = list(true)
         if blocks and "gap" in broken:
             self.count(broken["gap"])
             del blocks[broken["gap"].n % len(blocks)]
         if blocks and "other_fork" in broken:
-            blocks[-1] = self._of_another_fork(last, broken["other_fork"])
-            self.count(broken["other_fork"])
+            fault, block = broken["other_fork"], self.chain.block(last)
+            assert block is not None
+            blocks[-1] = self.orphans[last] if last in self.orphans and fault.n % 2 else of_another_fork(block)
+            self.misleads.setdefault(machine, set()).add(operator_of(server))
+            self.count(fault)
+        return blocks
+
+    def _with_lies(self, blocks: list[bytes], broken: dict[str, Fault]) -> list[bytes]:
+        """With lies in them that the blocks themselves show."""
         for kind in ("tx_left_out", "tx_changed"):
             if kind in broken:
-                blocks = [self._tampered(broken[kind], raw) for raw in blocks]
-        return b'{"blocks":[%s]}' % b",".join(blocks)
+                changed = [tampered(kind, raw) for raw in blocks]
+                if changed != blocks:
+                    self.count(broken[kind])
+                blocks = changed
+        liar = broken.get("liar")
+        if liar is not None and blocks:
+            self.count(liar)
+            place = liar.n % len(blocks)
+            blocks = [*blocks[:place], falsified(blocks[place], liar.n + self.clock.now), *blocks[place + 1 :]]
+        return blocks
 
     def _broadcast(self, machine: str, params: Any, broken: dict[str, Fault]) -> bytes:
         if "broadcast_dropped" in broken:
@@ -134,31 +179,6 @@ class Network:
             return b"{}"
         self.submit(machine, parse_transaction(params[0], self.chain.chain))
         return b"{}"
-
-    # -- blocks, true and false
-
-    def _of_another_fork(self, number: int, fault: Fault) -> bytes:
-        """A block that links and proves, and is on nobody's chain: the one of the dead fork, or one with another time
-        and without its transactions."""
-        if number in self.orphans and fault.n % 2:
-            return self.orphans[number]
-        true = self.chain.block(number)
-        assert true is not None
-        header = msgspec.structs.replace(true.header, timestamp=true.header.timestamp + 1, merkle_root=merkle_root([]))
-        lie = {**show_header(header, typed=True), "transactions": [], "transaction_ids": []}
-        return msgspec.json.encode({**lie, "block_id": block_id(header).hex(), "signing_key": ""})
-
-    def _tampered(self, fault: Fault, raw: bytes) -> bytes:
-        shown = msgspec.json.decode(raw)
-        if not shown["transactions"]:
-            return raw
-        self.count(fault)
-        if fault.kind == "tx_left_out":
-            del shown["transactions"][0], shown["transaction_ids"][0]
-        else:
-            changed = shown["transactions"][-1]
-            changed["expiration"] = time_to_text(time_from_text(changed["expiration"]) + 1)
-        return msgspec.json.encode(shown)
 
 
 class Wire:
@@ -174,6 +194,7 @@ class Wire:
     async def post(self, url: str, body: bytes, client: str, timeout: float) -> AsyncGenerator[bytes, None]:
         """The answer in parts; ApiError after ``timeout`` seconds of virtual time, or when the fault says so."""
         server = int(url[len("http://server") :])
+        self._network.asked(self._machine, server)
         is_broadcast = _BROADCAST.encode() in body
         latency = self._random.randint(5, 300)
         await self._sleep(latency)
@@ -239,6 +260,6 @@ class BlockReader:
         return found
 
 
-def servers() -> list[int]:
+def servers(count: int = SERVERS) -> list[int]:
     """Their numbers."""
-    return list(range(SERVERS))
+    return list(range(count))

@@ -176,7 +176,7 @@ class PeoplesFaults:
         return [
             member.signing_key
             for (name,), member in state.walk(NODE)
-            if name not in self.scene.plan.traitors and not member.leaving
+            if name not in self.scene.plan.traitors and not member.leaving and name not in self.scene.corrupted()
         ]
 
     # -- what Hive refuses

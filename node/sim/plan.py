@@ -12,6 +12,8 @@ from node.devnet.founding import RECEIVER
 
 SLOT_MS = 3_000
 SERVERS = 3
+#: A server more than these is run by one of these operators.
+OPERATORS = 4
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -53,6 +55,10 @@ KINDS: dict[str, Kind] = {
     "store_lost": Kind("the store is lost", weight=2),
     "backup_restored": Kind("everything is restored from an old backup, the journal too", rounds=(1, 8)),
     "twin": Kind("two processes with the same keys", rounds=(1, 6), weight=2),
+    "journal_copied": Kind("keys, journal and state are copied to another machine", weight=2),
+    "snapshot_restored": Kind("the store is lost, and a snapshot takes its place", rounds=(1, 6), weight=3),
+    "rewound": Kind("the operator takes the state back", most=3, weight=2),
+    "state_corrupted": Kind("a value in a node's state is changed behind its back", weight=2),
     # servers
     "api_timeout": Kind("a server is silent", rounds=(0, 3), weight=2),
     "api_error": Kind("a server answers with errors", rounds=(0, 3), weight=2),
@@ -67,6 +73,8 @@ KINDS: dict[str, Kind] = {
     "broadcast_unheard": Kind("a broadcast fails, but was included", rounds=(1, 4), weight=3),
     "broadcast_dropped": Kind("a broadcast is accepted and dropped", rounds=(1, 4), weight=3),
     "clock_skew": Kind("a server's and a machine's clock are wrong", rounds=(1, 6), weight=2),
+    "liar": Kind("a server lies to everybody, in every way that can be shown", "group", (0, 3), 3, weight=2),
+    "behind": Kind("a server is always some blocks behind", "group", (3, 15), 3, weight=2),
     # the chain
     "stall": Kind("irreversibility stands still, then jumps", "group", (5, 15), 1, weight=2),
     "reorg": Kind("irreversibility stands still, and the chain changes to another fork", "group", (3, 10), 1),
@@ -106,6 +114,15 @@ KINDS: dict[str, Kind] = {
 OBSERVED = {
     "payout_across_rotation": "a payout in flight while a rotation is confirmed",
     "overtaken": "the authority changed between the question and the broadcast",
+    "banned": "a server was banned for a lie",
+    "ban_over": "a banned server was asked again when its ban was over",
+    "fork_left": "a node left a dead fork by itself",
+    "diverged": "a node halted because the group agreed on another root",
+    "healed": "a node that differed replayed blocks of other servers, and was well",
+    "repaired": "a damaged store was made anew from the node's own snapshot",
+    "signed_elsewhere": "a node saw a signature of its keys that its journal lacked",
+    "journal_held": "keys signed nothing because their journal was younger",
+    "journal_confirmed": "the operator confirmed a young journal",
 }
 
 
@@ -126,6 +143,7 @@ class Plan(msgspec.Struct, frozen=True):
     quiet: int  # slot from which on no fault happens
     slots: int
     faults: tuple[Fault, ...]
+    servers: int = SERVERS
 
     @property
     def members(self) -> int:
@@ -138,9 +156,14 @@ def name_of(number: int) -> str:
     return f"runner{number:02}"
 
 
-def source_of(account: str) -> int:
-    """The server that a member reads its blocks from."""
-    return int(account.removeprefix("runner")) % SERVERS
+def source_of(account: str, servers: int = SERVERS) -> int:
+    """The server that a member asks first."""
+    return int(account.removeprefix("runner")) % servers
+
+
+def operator_of(server: int) -> int:
+    """Who runs a server."""
+    return server % OPERATORS
 
 
 def draw(seed: int) -> Plan:
@@ -172,6 +195,7 @@ def draw(seed: int) -> Plan:
         quiet=quiet,
         slots=rounds * length,
         faults=(),
+        servers=random.choice([SERVERS, SERVERS, SERVERS + 1, SERVERS + 2]),
     )
     faults = _faults(random, plan)
     return msgspec.structs.replace(plan, faults=faults, payouts=_payouts(random, plan, faults))
@@ -243,13 +267,13 @@ def _fault(random: Random, plan: Plan, kind: str, how: Kind) -> Fault | None:
         "spare": spares,
         "group": [""],
     }[how.target]
-    place, server, n = random.random(), random.randrange(2 * SERVERS), random.randrange(1 << 16)
+    place, server, n = random.random(), random.randrange(2 * plan.servers), random.randrange(1 << 16)
     if not crowd:
         return None
     who = crowd[int(place * len(crowd))]
     # more often than not the server that the member reads its blocks from
-    server = server if server < SERVERS or not who else source_of(who)
-    return Fault(kind, slot, max(slot, until), who, server % SERVERS, n)
+    server = server if server < plan.servers or not who else source_of(who, plan.servers)
+    return Fault(kind, slot, max(slot, until), who, server % plan.servers, n)
 
 
 def _payouts(random: Random, plan: Plan, faults: tuple[Fault, ...]) -> tuple[dict[str, Any], ...]:

@@ -3,6 +3,7 @@
 The world moves it; faults, judge and liveness see no more than this.
 """
 
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,13 @@ from node.devnet.founding import GROUP, found, genesis_document, member_keys, ne
 from node.signer.keys import SecretKey
 from node.sim.audit import Auditor
 from node.sim.clock import Clock
-from node.sim.machine import Machine, Watcher
+from node.sim.machine import Machine
 from node.sim.network import BlockReader, Network
 from node.sim.outside import Outsiders
 from node.sim.plan import Fault, Plan
+from node.sim.watched import Watcher
 from processors.hive.block import Block
+from state.schema import KEY
 
 _TIMELINE_KEPT = 200_000
 
@@ -51,7 +54,7 @@ class Scene:
         for _ in range(length + plan.lag):
             self.chain.produce()
         self.born = self.chain.head_time
-        self.network = Network(self.chain, self.clock, plan.seed, self.count_once)
+        self.network = Network(self.chain, self.clock, plan.seed, self.count_once, plan.servers)
         self.network.group = GROUP
         self.outside = Outsiders(self.chain, self.genesis)
         self.auditor = Auditor(self.chain, self.genesis, self._read)
@@ -62,6 +65,7 @@ class Scene:
         self.leaders_silent: Fault | None = None
         self.missing_until = 0  # slot before which no block is produced
         self.slot = 0
+        self.fail: Callable[[str, str], None] = lambda invariant, detail: None
 
     def _read(self, number: int) -> Block:
         """A block of the chain as it is now, proven."""
@@ -93,7 +97,11 @@ class Scene:
 
     def folder(self, name: str) -> Path | None:
         """Where a machine's LevelDB lies, in a seed on disk."""
-        return self._scratch / name if self._scratch is not None else None
+        return self._scratch / name if self._scratch is not None and self.plan.on_disk else None
+
+    def snapshots(self, name: str) -> Path | None:
+        """Where snapshots of a machine lie, in a seed that has some."""
+        return self._scratch / f"{name}-snapshots" if self._scratch is not None else None
 
     def add_machine(self, name: str, account: str) -> Machine:
         """A machine of a member, not started."""
@@ -106,6 +114,7 @@ class Scene:
             self._watcher,
             seed=self.plan.seed,
             folder=self.folder(name),
+            snapshots=self.snapshots(name),
             poll_ms=self.plan.poll_ms,
             second_opinion=self.plan.second_opinion,
             reader=self._reader,
@@ -113,9 +122,21 @@ class Scene:
         self.machines[name] = machine
         return machine
 
+    def note_young(self, machine: Machine) -> None:
+        """From now on its journal may lack signatures of the keys that the chain knows."""
+        auditor, params = self.auditor, self.genesis.params
+        if auditor.height <= self.genesis.start_block + 2 * params.round_length:
+            return  # in the first round no key is older than a journal
+        machine.held_at = auditor.irreversible_time()
+        machine.held_keys = {key.public for key in machine.keys if auditor.state.get(KEY, key.public) is not None}
+
     def struck(self, fault: Fault) -> Machine:
         """The machine of the member that a fault strikes."""
         return self.machines[fault.who]
+
+    def corrupted(self) -> set[str]:
+        """The accounts of which a machine's state was changed behind its back."""
+        return {machine.account for machine in self.machines.values() if machine.is_corrupted}
 
     def honest(self) -> list[Machine]:
         """The machines of members that never cheat."""

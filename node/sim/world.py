@@ -6,6 +6,9 @@
 import shutil
 import tempfile
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 
 from node.devnet.chain import BLOCK_INTERVAL
@@ -15,10 +18,13 @@ from node.sim.faults import Injector
 from node.sim.judge import Judge
 from node.sim.lies import lie
 from node.sim.liveness import Liveness
-from node.sim.machine import Applied, Machine
+from node.sim.machine import Machine
 from node.sim.outcome import Outcome, Violation
 from node.sim.plan import SLOT_MS, Plan
 from node.sim.scene import Scene
+from node.sim.watch import Watch
+from node.sim.watched import Applied
+from processors.hive import crypto
 from processors.hive.transaction import Transaction, pack_transaction, transaction_id
 
 #: Events of nodes that say too little for a timeline.
@@ -36,6 +42,7 @@ class World(Scene):
         self.injector = Injector(self)
         self.liveness = Liveness(self)
         self.judge = Judge(self)
+        self.watch = Watch(self, self.judge)
         self.node_blocks = 0
 
     # -- the run
@@ -89,7 +96,10 @@ class World(Scene):
                 rotations = self.auditor.counts["rotations"]
                 self.count("payout_across_rotation")
             self.liveness.at(height)
+            if height % self.genesis.params.round_length == 0:
+                self.watch.round_ended(height)
         self.judge.compare_those_ahead()
+        self.judge.settle()
 
     def _produce(self) -> None:
         block = self.chain.produce(self.born + self.slot * BLOCK_INTERVAL)
@@ -102,11 +112,8 @@ class World(Scene):
 
     def told(self, machine: Machine, event: str, fields: dict[str, object]) -> None:
         if event not in _QUIET_EVENTS:
-            self.note(machine.name, event, **fields)
-        if event == "diverged":
-            if not machine.is_misled and machine.name not in self.network.reads_ahead:
-                self.judge.fail("halted", f"{machine.name} differs from what was agreed")
-            self.clock.after(SLOT_MS, lambda: self._mend(machine))
+            self.note(machine.name, event, **{name: value for name, value in fields.items() if name != "evidence"})
+        self.watch.told(machine, event, fields)
 
     def applied(self, machine: Machine, block: Applied) -> None:
         self.node_blocks += 1
@@ -122,17 +129,12 @@ class World(Scene):
 
     # -- inside
 
-    def _mend(self, machine: Machine) -> None:
-        """The operator reads the alarm of a node that was misled: the store goes, the node replays."""
-        if machine.is_up:
-            machine.wipe()
-            machine.start()
-            self.note(machine.name, "wiped")
-
     def _submit(self, name: str, tx: Transaction) -> None:
         """A node's broadcast reaches a server."""
         machine = self.machines[name]
         is_groups = _is_groups(tx)
+        if machine.is_halted:
+            self.judge.fail("halted_sends", f"{name} sends something though the group agreed on another root")
         if name in self.silent or (is_groups and self._leads(machine, tx)):
             return
         for fault in self.injector.lies_of(machine.account):
@@ -165,11 +167,24 @@ def _is_groups(tx: Transaction) -> bool:
     return last.name == "custom_json" and tuple(last.value["required_auths"]) == (GROUP,)
 
 
+@contextmanager
+def _keys_recovered_once() -> Iterator[None]:
+    """Every machine of a world recovers the same keys from the same signatures: here each is computed once."""
+    genuine = crypto._recover
+    crypto._recover = lru_cache(maxsize=1 << 16)(genuine)
+    try:
+        yield
+    finally:
+        crypto._recover = genuine
+
+
 def run(plan: Plan) -> Outcome:
     """Run a plan to its end."""
-    scratch = Path(tempfile.mkdtemp(prefix="waggle-sim-")) if plan.on_disk else None
+    has_files = plan.on_disk or any(fault.kind == "snapshot_restored" for fault in plan.faults)
+    scratch = Path(tempfile.mkdtemp(prefix="waggle-sim-")) if has_files else None
     try:
-        return World(plan, scratch).run()
+        with _keys_recovered_once():
+            return World(plan, scratch).run()
     except Exception as error:  # noqa: BLE001 - a world that cannot even begin fails its seed, and no other
         shown = "".join(traceback.format_exception(error))
         return Outcome(plan.seed, "broken", shown, 0, 0, 0, plan.members, {}, {}, "")

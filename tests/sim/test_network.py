@@ -9,6 +9,7 @@ from node.errors import ApiError, BroadcastRefusedError, FeedError
 from node.feed.rpc import Api
 from node.feed.source import chain_view, fetch_blocks, is_unknown
 from node.sim.clock import Clock
+from node.sim.falsehood import falsified, tampered
 from node.sim.network import BlockReader, Network, Wire, server_name, servers
 from processors.hive.block import reference_prefix
 from processors.hive.errors import HiveDataError
@@ -91,6 +92,41 @@ def hive():
 
 def ids(hive, first=3, last=6):
     return [hive.chain.block(number).id for number in range(first, last + 1)]
+
+
+def test_every_way_to_lie_is_shown_by_the_block_itself(hive):
+    full = hive.network.block(3)
+    hive.chain.produce()
+    hive.chain.produce()
+    empty = hive.network.block(hive.chain.head_number)
+    lies = {falsified(raw, n) for raw in (full, empty) for n in range(7)}
+    assert len(lies) == 7 + 3
+    for lie in lies:
+        with pytest.raises(HiveDataError):
+            BlockReader()(lie, CHAIN)
+
+
+def test_a_liar_lies_about_one_block_and_it_is_remembered_who_heard_it(hive):
+    hive.breaks("liar", who="", n=1)
+    with pytest.raises(FeedError, match="block 4 is refused"):
+        hive.blocks(3, 6)
+    assert hive.network.lied == {(ME, 0)}
+    assert [each.kind for each in hive.counted] == ["liar"]
+    assert hive.blocks(3, 6, server=1)
+
+
+def test_a_server_that_is_behind_shows_the_chain_of_some_blocks_ago(hive):
+    hive.breaks("behind", who="", n=2)
+    view = hive.view()
+    assert (view.head_number, view.irreversible_number) == (5, 3)
+    assert view.head_time == hive.chain.block(5).header.timestamp
+    assert [block.number for block in hive.blocks(3, 5)] == [3, 4, 5]
+    with pytest.raises(ApiError, match="0 blocks"):
+        hive.blocks(6, 6)
+    late = hive.chain.block(7).transactions[0].txid
+    assert hive.ask(is_unknown(hive.api(), late))
+    assert not hive.ask(is_unknown(hive.api(1), late))
+    assert hive.view(1).head_number == 8
 
 
 # -- without faults
@@ -454,7 +490,7 @@ def test_blocks_are_read_once_and_proven_each(hive):
     reader = BlockReader()
     raw = hive.network.block(3)
     assert reader(raw, CHAIN) is reader(bytes(raw), CHAIN)
-    broken = hive.network._tampered(fault("tx_changed"), raw)
+    broken = tampered("tx_changed", raw)
     for _ in range(2):
         with pytest.raises(HiveDataError):
             reader(broken, CHAIN)

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from node.devnet.founding import found, genesis_document, member_keys
 from node.sim.faults import OF_SERVERS, OF_TRAITORS
-from node.sim.plan import KINDS, SERVERS, draw, name_of
+from node.sim.plan import KINDS, draw, name_of, operator_of
 from node.sim.shrink import only
 from node.sim.world import World
 from processors.genesis import Genesis
@@ -124,7 +124,12 @@ def test_faults_strike_whom_their_kind_says():
             "group": [""],
         }
         assert all(fault.who in crowds[KINDS[fault.kind].target] for fault in plan.faults)
-        assert all(0 <= fault.server < SERVERS for fault in plan.faults)
+        assert all(0 <= fault.server < plan.servers for fault in plan.faults)
+
+
+def test_a_group_has_3_to_5_servers_of_at_least_3_operators():
+    assert {plan.servers for plan in plans()} == {3, 4, 5}
+    assert [operator_of(server) for server in range(5)] == [0, 1, 2, 3, 0]
 
 
 def test_no_kind_comes_oftener_than_it_may():

@@ -19,6 +19,7 @@ from node.sim.faults import Injector
 from node.sim.judge import Judge
 from node.sim.plan import KINDS, OBSERVED, draw, name_of
 from node.sim.world import World, run
+from processors.hive import crypto
 from tests.sim.tiny import ROUND, fault, tiny
 
 ROOT = Path(__file__).parents[2]
@@ -83,6 +84,12 @@ def test_the_digest_tells_of_every_block_that_a_node_applied(monkeypatch):
     monkeypatch.setattr(Judge, "_compare", lambda *_: None)
     monkeypatch.setattr(World, "applied", applied)
     assert run(tiny()).digest != before
+
+
+def test_keys_that_are_recovered_once_for_all_change_nothing():
+    genuine = crypto._recover
+    assert run(tiny(rounds=3)).digest == World(tiny(rounds=3), None).run().digest
+    assert crypto._recover is genuine
 
 
 # -- what breaks
@@ -199,10 +206,13 @@ def test_a_slot_without_a_block_is_missed():
     assert run(tiny(rounds=4)).blocks - outcome.blocks == 8
 
 
-OF_DISKS = ("kill_mid_write", "store_torn", "store_lost", "backup_restored", "twin")
+OF_DISKS = (
+    *("kill_mid_write", "store_torn", "store_lost", "backup_restored", "twin"),
+    *("journal_copied", "snapshot_restored", "rewound", "state_corrupted"),
+)
 OF_SERVERS = (
     *("api_", "old_head", "gap", "other_fork", "tx_left_out", "tx_changed"),
-    *("truncated_json", "huge_json", "broadcast_", "clock_skew"),
+    *("truncated_json", "huge_json", "broadcast_", "clock_skew", "behind"),
 )
 PAID = {"to": "receiver", "asset": "HIVE", "memo": "x", "amount": 10, "every": 10}
 NEVER_PAID = {
@@ -226,7 +236,8 @@ def test_every_kind_of_fault_strikes_where_a_plan_has_it(kind, on_disk):
         faults = [fault(kind, 25, 110, who=who, n=7), fault("key_change", 22, who="runner03")]
     payouts = [PAID, *([NEVER_PAID[kind]] if kind in NEVER_PAID else [])]
     quiet = 6 if kind == "no_rotation_signature" else 4
-    more = {"payouts": payouts, "traitors": ["runner02"], "on_disk": on_disk}
+    traitors = [] if kind == "state_corrupted" else ["runner02"]  # it counts as one
+    more = {"payouts": payouts, "traitors": traitors, "on_disk": on_disk}
     plan = tiny(*faults, runners=4, rounds=quiet + 3, quiet_round=quiet, **more)
     if how.target == "spare":
         plan = replace(plan, spares=1, collateral={**plan.collateral, name_of(5): 9_000})

@@ -3,7 +3,7 @@
 from msgspec.structs import replace
 
 from node.devnet.founding import RECEIVER
-from node.sim.plan import Fault, draw, name_of
+from node.sim.plan import SERVERS, Fault, draw, name_of
 
 ROUND = 20
 
@@ -61,4 +61,5 @@ def tiny(*faults, runners=3, rounds=6, quiet_round=3, payouts=None, lag=1, on_di
         quiet=quiet_round * ROUND,
         slots=rounds * ROUND,
         faults=tuple(sorted(faults, key=lambda each: each.slot)),
+        servers=SERVERS,
     )
