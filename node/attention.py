@@ -5,7 +5,9 @@ from collections.abc import Iterator
 import msgspec
 
 from node.core import LIVE_WITHIN
+from node.span import span
 from node.status import Status
+from processors.hive.times import time_to_text
 
 #: Seconds of block time before its expiration at which a transaction that lacks weight is pressing, or a quarter of
 #: its lifetime where that is short.
@@ -14,8 +16,10 @@ NEARLY_EXPIRED = 1_800
 LOW_CREDITS = 10
 #: Bytes of free disk below which a node should not be left alone.
 LOW_DISK = 2 << 30
-#: Blocks that a signature of ours may be missing before it is worth a word.
+#: Blocks that a signature of ours may be missing before it is worth a word, with a local signer.
 UNSIGNED_BLOCKS = 20
+#: A remote one signs what the next round's reports vouch for: up to so many rounds and blocks after the building.
+REMOTE_ROUNDS, REMOTE_BLOCKS = 2, 40
 #: Rounds without agreement running.
 OPEN_ROUNDS = 2
 
@@ -36,7 +40,7 @@ def not_ready(status: Status) -> tuple[str, ...]:
     if status.halted_at is not None:
         found.append(f"halted: the group agreed on another root in the round of {status.halted_at}")
     if not status.live:
-        found.append(f"not live: {status.lag} blocks behind, at most {LIVE_WITHIN} are live")
+        found.append(f"not live: {_not_live(status)}")
     if not status.round.agreed:
         found.append("the last tally did not agree on a root" if status.round.height >= 0 else "no tally yet")
     elif not status.round.on_own_root and status.halted_at is None:
@@ -53,6 +57,13 @@ def some(names: tuple[str, ...], most: int = 6) -> str:
 def good_operators(status: Status) -> int:
     """How many operators have an API server that is good: nothing is signed without a second one."""
     return len({server.operator for server in status.servers if server.standing == "good"})
+
+
+def unsigned_blocks(status: Status) -> int:
+    """Blocks that a signature of this node may take when all is well."""
+    if status.signer == "local":
+        return UNSIGNED_BLOCKS
+    return REMOTE_ROUNDS * status.round_length + REMOTE_BLOCKS
 
 
 def attention(status: Status) -> tuple[Attention, ...]:
@@ -72,8 +83,8 @@ def _state(status: Status) -> Iterator[Attention]:
         yield Attention("not-begun", what, "wait for that block to be irreversible; check the API servers below")
         return
     if not status.live:
-        what = f"{status.lag} blocks behind" if status.lag else "not live: no server has said where the chain is"
-        yield Attention("lag", what, "wait while it catches up; if the height stands still, check the API servers")
+        remedy = "wait while it catches up; if the height stands still, check the API servers"
+        yield Attention("lag", f"not live: {_not_live(status)}", remedy)
     if status.round.open_rounds >= OPEN_ROUNDS:
         yield Attention(
             "open-rounds",
@@ -83,6 +94,16 @@ def _state(status: Status) -> Iterator[Attention]:
     if status.round.report == "missing" and status.live and status.seat.key_held and status.halted_at is None:
         what = "the report of this round is due and was not sent"
         yield Attention("missed-reports", what, "see the log for `refused` and `api_error`; check resource credits")
+
+
+def _not_live(status: Status) -> str:
+    """Why a node whose state has begun does not act."""
+    if not status.irreversible:
+        return "no server has said where the chain is"
+    if status.lag > LIVE_WITHIN:
+        return f"catching up, {status.lag} blocks behind (at most {LIVE_WITHIN} are live)"
+    where = f"{status.lag} blocks behind" if status.lag else "it has the newest irreversible block"
+    return f"{where}, and acts from the next one on"
 
 
 def _seat(status: Status) -> Iterator[Attention]:
@@ -110,16 +131,21 @@ def _transactions(status: Status) -> Iterator[Attention]:
             what = f"{one.op} expires in {max(0, one.expires_in)} s and lacks weight: {words}"
             remedy = f"ask {some(one.missing)} to sign" if one.missing else "wait: it will be built anew"
             yield Attention("near-expiry", what, remedy)
-        if one.mine == "waiting" and one.age_blocks >= UNSIGNED_BLOCKS:
+        if one.mine == "waiting" and one.age_blocks >= unsigned_blocks(status):
             why = one.why or "no reason was told"
-            yield Attention("not-signed", f"{one.op} is not signed by this node: {why}", _remedy_of(one.why, one.op))
+            remedy = _remedy_of(one.why, one.op, status)
+            yield Attention("not-signed", f"{one.op} is not signed by this node: {why}", remedy)
 
 
-def _remedy_of(why: str, op: str) -> str:
+def _remedy_of(why: str, op: str, status: Status) -> str:
     """What helps against a reason for not signing."""
+    there = _at_the_signer(status)
     known = {
-        "manual": f"look at it, then run `waggle approve {op}`",
-        "young_journal": "run `waggle journal confirm` if no other machine signed with this key, or wait",
+        "manual": f"look at it, then run `waggle approve {op}`{there}",
+        "young_journal": f"run `waggle journal confirm`{there} if no other machine signed with this key, or wait",
+        "not_agreed_yet": "wait for the reports of the next rounds: a remote signer signs what they vouch for",
+        "own_word": f"nobody else vouches for this chain: look at it elsewhere, then run `waggle approve {op}`{there}",
+        "not_wanted": "nothing: it is over, or another key signs it, by the state of the signer",
         "unconfirmed": "check the second operator's API server: it must have the block",
         "not_denied": "check the API servers: two operators must deny the earlier attempt",
         "no_agreement": "wait for a tally that agrees",
@@ -131,12 +157,23 @@ def _remedy_of(why: str, op: str) -> str:
     return known.get(why, "read the log lines of this transaction")
 
 
+def _at_the_signer(status: Status) -> str:
+    """Where a word of the operator's is said, if that is not here."""
+    return "" if status.signer == "local" else " where the signer runs, with its signer.toml"
+
+
 def _surroundings(status: Status) -> Iterator[Attention]:
     if status.signer == "unreachable":
         yield Attention("signer", "the signer does not answer", "start `waggle signer` and look at its log")
-    if status.journal_held:
-        what = "the journal is younger than the key: transactions are held back"
-        yield Attention("journal-held", what, "run `waggle journal confirm` if no other machine signed with this key")
+    if status.journal_held_until:
+        until = status.journal_held_until
+        left = span(max(0, until - status.timestamp))
+        what = (
+            f"the journal is younger than a key, which signs no group transaction until block time "
+            f"{time_to_text(until)} UTC, in {left}"
+        )
+        confirm = f"`waggle journal confirm`{_at_the_signer(status)}"
+        yield Attention("journal-held", what, f"wait, or, if no other machine signed with this key, run {confirm}")
     if status.servers and good_operators(status) < 2:
         bad = ", ".join(f"{one.url} ({one.standing})" for one in status.servers if one.standing != "good")
         what = f"fewer than two operators' API servers are good: {bad or 'all are of one operator'}"

@@ -28,7 +28,7 @@ PUBLIC_APIS = (
 )
 
 _TEXT = """\
-# The configuration of {account}'s node. config.example.toml explains every key; what is not here has its default.
+# The configuration of this node. config.example.toml explains every key; what is not here has its default.
 # Paths are relative to this folder. Look at it with: waggle doctor --config config.toml
 
 [node]

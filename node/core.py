@@ -24,7 +24,7 @@ from node.agent import (
     wanted,
 )
 from node.alarms import BLOCK_SECONDS, alarms, rules_to_come
-from node.errors import SignerError
+from node.errors import JournalError, SignerError
 from node.outbox import Outbox
 from node.signer.keys import SecretKey
 from node.signer.signer import Signing
@@ -193,6 +193,13 @@ class NodeCore:
         """Show the signer where the chain is: it learns since when its journal can be believed. Raises JournalError."""
         for op in self._signer.look(self.state):
             self._log("signed_elsewhere", {"op": op, "remedy": _ELSEWHERE})
+
+    def held_until(self) -> int | None:
+        """As Signing.held_until; None also while nobody can tell."""
+        try:
+            return self._signer.held_until(self.state.head.timestamp) if self.state.height >= 0 else None
+        except (SignerError, JournalError):
+            return None
 
     def sent(self, outgoing: Outgoing) -> None:
         """A server took it."""

@@ -30,7 +30,15 @@ from node.signer.keys import open_keys
 from node.signer.passwords import once, source
 from node.signer.remote import RemoteSigner, connect_tls, connect_unix
 from node.signer.service import host_and_port, tls_context
-from node.starting import check_store, ended_cleanly, note_damage, peers_of, repair_store, sync_if_new
+from node.starting import (
+    begin_with_own,
+    check_store,
+    ended_cleanly,
+    note_damage,
+    peers_of,
+    repair_store,
+    sync_if_new,
+)
 from node.streaming import Stream
 from node.sync.statesync import Trusted
 from processors.errors import EngineError
@@ -76,6 +84,8 @@ async def run_node(config: Config, log: Log, stop: asyncio.Event, trust: Trusted
         async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session:
             apis = [Api(api.url, api.operator, Http(session), config.account) for api in config.apis]
             repair_store(config, genesis, told)
+            if trust is None:  # else the operator has said which root to begin with
+                begin_with_own(config, genesis, told)
             await sync_if_new(config, genesis, session, apis, told, stop, trust)
             if stop.is_set():  # before there is a store: a node that has one never asks its peers for a snapshot
                 told("stop", {"height": -1, "outcome": "clean"})

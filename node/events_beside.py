@@ -11,7 +11,7 @@ _KEEPING: dict[str, Event] = {
     "snapshot_failed": Event(
         "warning",
         {"height": "block", "error": "why"},
-        "A snapshot could not be written; the node goes on, the next one comes by itself.",
+        "A snapshot could not be written, or an own one not be used; the node goes on without it.",
         "make room on the disk, or set snapshots.every = 0",
     ),
     "archive_replay": Event(

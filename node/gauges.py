@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 from prometheus_client.core import GaugeMetricFamily
 
-from node.attention import good_operators, not_ready
+from node.attention import good_operators, not_ready, unsigned_blocks
 from node.status import Status
 
 STANDINGS = {"banned": 0, "cooling": 1, "good": 2}
@@ -47,7 +47,10 @@ _PLAIN: dict[str, tuple[str, Callable[[Status], float]]] = {
     "resource_credits_percent": ("Of the group account; NaN = not known", lambda s: _number(s.resource_credits)),
     "payloads_waiting": ("Payloads that no group transaction carries yet", lambda s: s.waiting),
     "transactions_open": ("Group transactions that are out", lambda s: len(s.transactions)),
-    "journal_held": ("1 while the journal is too young for its keys to sign", lambda s: s.journal_held),
+    "journal_held": (
+        "1 while a key signs nothing because the journal is younger; NaN = not known",
+        lambda s: _number(s.journal_held),
+    ),
     "signer_reachable": ("1 if the signer answers", lambda s: s.signer != "unreachable"),
     "good_operators": ("Operators with a good API server; fewer than 2 and nothing is signed", good_operators),
     "store_bytes": ("Size of the state on disk", lambda s: s.store_bytes),
@@ -79,6 +82,7 @@ def _of_transactions(status: Status) -> Iterator[GaugeMetricFamily]:
     ready = family("ready", "1 if it may be broadcast")
     refusals = family("refusals", "Members that refuse it")
     unsigned = family("unsigned_by_me", "1 while a signature of this node is wanted and not on chain")
+    late = family("unsigned_late", "1 once that lasts longer than a healthy signer takes")
     for one in status.transactions:
         labels = [one.op, one.kind]
         for role in one.roles:
@@ -89,7 +93,8 @@ def _of_transactions(status: Status) -> Iterator[GaugeMetricFamily]:
         ready.add_metric(labels, one.status == "ready")
         refusals.add_metric(labels, len(one.refusals))
         unsigned.add_metric(labels, one.mine in ("waiting", "sent"))
-    yield from (missing, collected, age, expires, ready, refusals, unsigned)
+        late.add_metric(labels, one.mine in ("waiting", "sent") and one.age_blocks >= unsigned_blocks(status))
+    yield from (missing, collected, age, expires, ready, refusals, unsigned, late)
 
 
 def _of_servers(status: Status) -> Iterator[GaugeMetricFamily]:

@@ -8,32 +8,48 @@ from rich.text import Text
 
 from node.attention import attention, some
 from node.log import one_line
+from node.span import span
 from node.status import Status
 from node.transactions import TransactionStatus
 
 #: Lines of one table.
 _MOST = 10
-#: Seconds of a unit, its name, and the same of the next smaller one.
-_UNITS = ((86_400, "d", 3_600, "h"), (3_600, "h", 60, "min"), (60, "min", 1, "s"))
 
 
 def show(status: Status) -> RenderableType:
-    """One screen: where the node is, its seat, what is out, who reports, which servers answer, what needs you."""
+    """One screen: where the node is, its seat, what is out, who reports, which servers answer, what needs you.
+
+    Nothing is cut where the screen is narrow: ids and addresses stay whole, words go on in the next line.
+    """
     parts: list[RenderableType] = [_head(status), Text()]
     if status.transactions:
-        parts += [_transactions(status), Text()]
+        title = f"group transactions: {len(status.transactions)} out, {status.waiting} waiting"
+        parts += [_title(title), _transactions(status), Text()]
     if status.reports:
-        parts += [_reports(status), Text()]
+        parts += [_title("reports"), _reports(status), Text()]
     if status.servers:
-        parts += [_servers(status), Text()]
-    parts.append(_needs(status))
+        parts += [_title("API servers"), _servers(status), Text()]
+    parts += [_title("what needs you"), _needs(status)]
     return Group(*parts)
+
+
+def _title(words: str) -> Text:
+    return Text(words, style="bold underline")
+
+
+def _table(whole: str, *columns: str) -> Table:
+    """A table whose first column ``whole`` is never broken while the screen has room for it alone."""
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(whole, no_wrap=True, overflow="fold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
 
 
 def _head(status: Status) -> RenderableType:
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bold", no_wrap=True)
-    table.add_column()
+    table.add_column(overflow="fold")
     rows = (
         ("node", f"{status.account}, waggle {status.version}, signer {status.signer}"),
         ("group", f"{status.group}, genesis {status.genesis[:16]}, {_whose(status)}"),
@@ -102,9 +118,7 @@ def _seat(status: Status) -> str:
 
 
 def _transactions(status: Status) -> RenderableType:
-    table = Table(box=None, header_style="bold", title=f"{len(status.transactions)} out, {status.waiting} waiting")
-    for column in ("transaction", "what", "status", "weight", "age", "expires", "mine", "missing"):
-        table.add_column(column)
+    table = _table("transaction", "what", "status", "mine", "missing")
     for one in status.transactions:
         table.add_row(*(Text(one_line(cell)) for cell in _cells(one)))
     return table
@@ -113,13 +127,11 @@ def _transactions(status: Status) -> RenderableType:
 def _cells(one: TransactionStatus) -> tuple[str, ...]:
     more = f" and {one.payload_count - 1} more" if one.payload_count > 1 else ""
     due = ", due: " + ("every member" if one.due == ("*",) else ", ".join(one.due)) if one.due else ""
+    weight = ", ".join(f"{role.role} {role.collected}/{role.needed}" for role in one.roles)
     return (
         one.op,
         (one.payloads[0] if one.payloads else one.kind) + more,
-        one.status + due,
-        ", ".join(f"{role.role} {role.collected}/{role.needed}" for role in one.roles),
-        span(one.age_seconds),
-        span(max(0, one.expires_in)),
+        f"{one.status}{due}, {weight}, {span(one.age_seconds)} old, expires in {span(max(0, one.expires_in))}",
         one.mine + (f": {one.why}" if one.why else ""),
         some(one.missing) + "".join(f" ({note.account} refuses: {note.why})" for note in one.refusals),
     )
@@ -136,9 +148,7 @@ def _reports(status: Status) -> RenderableType:
     )
     if not others:
         return head
-    table = Table(box=None, header_style="bold")
-    for column in ("runner", "version", "last round", "missed"):
-        table.add_column(column)
+    table = _table("runner", "version", "last round", "missed")
     for report in others[:_MOST]:
         word = "agreed" if report.agreed else "-"
         table.add_row(*(Text(one_line(cell)) for cell in (report.account, report.version, word, str(report.missed))))
@@ -148,13 +158,13 @@ def _reports(status: Status) -> RenderableType:
 
 
 def _servers(status: Status) -> RenderableType:
-    table = Table(box=None, header_style="bold")
-    for column in ("API server", "operator", "standing", "score", "answers in", "behind", ""):
-        table.add_column(column)
+    """The table, and below it why a server is not good: an error may be long."""
+    table = _table("server", "operator", "standing")
     for server in status.servers:
-        cells = (server.url, server.operator, server.standing, str(server.score), f"{server.seconds:.2f} s")
-        table.add_row(*(Text(one_line(cell)) for cell in (*cells, str(server.behind), server.why)))
-    return table
+        words = f"{server.standing}, score {server.score}, answers in {server.seconds:.2f} s, {server.behind} behind"
+        table.add_row(*(Text(one_line(cell)) for cell in (server.url, server.operator, words)))
+    reasons = [Text(one_line(f"{one.url}: {one.why}"), overflow="fold") for one in status.servers if one.why]
+    return Group(table, *reasons)
 
 
 def _needs(status: Status) -> RenderableType:
@@ -162,15 +172,9 @@ def _needs(status: Status) -> RenderableType:
     if not found:
         return Text("all is well", style="green")
     table = Table.grid(padding=(0, 1))
+    table.add_column()
+    table.add_column(overflow="fold")
     for one in found:
         table.add_row(Text("!", style="red"), Text(one.what))
         table.add_row("", Text(one.remedy, style="dim"))
     return table
-
-
-def span(seconds: int) -> str:
-    """A span of time in its two largest units."""
-    for unit, name, lower, lower_name in _UNITS:
-        if seconds >= unit:
-            return f"{seconds // unit} {name} {seconds % unit // lower} {lower_name}"
-    return f"{seconds} s"

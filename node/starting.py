@@ -54,6 +54,13 @@ def repair_store(config: Config, genesis: Genesis, log: Log) -> None:
     _restore_newest(config.data / "snapshots", folder, genesis, log)
 
 
+def begin_with_own(config: Config, genesis: Genesis, log: Log) -> None:
+    """Without a state, begin with the newest own snapshot if it is whole: peers and a replay take longer."""
+    folder, snapshots = config.data / "state", config.data / "snapshots"
+    if not (folder.is_dir() and any(folder.iterdir())):
+        _restore_newest(snapshots, folder, genesis, log, most=1)
+
+
 def note_damage(folder: Path) -> None:
     """What LevelDB found while the node ran: the next start sets the store aside."""
     DISK.replace(folder / _DAMAGED, b"")
@@ -129,9 +136,9 @@ def parse_trust(text: str) -> Trusted:
     return Trusted(int(height), raw)
 
 
-def _restore_newest(snapshots: Path, folder: Path, genesis: Genesis, log: Log) -> None:
-    """Make the store from the newest own snapshot that is whole; without one it begins anew."""
-    for height in reversed(heights(snapshots)):
+def _restore_newest(snapshots: Path, folder: Path, genesis: Genesis, log: Log, most: int | None = None) -> None:
+    """Make the store from the newest own snapshot that is whole, of the ``most`` newest; without one it begins anew."""
+    for height in list(reversed(heights(snapshots)))[:most]:
         try:
             manifest = read_manifest(snapshots, height)
             chunks = read_chunks(snapshots, manifest)

@@ -86,6 +86,8 @@ class Status(msgspec.Struct, frozen=True):
 
     ``seconds_behind`` is the age of the block applied last, or 3 s a block of lag where the time is not known.
     ``groups_own``: owner and active on chain are strict authorities over members' keys. ``sealed`` None = not known.
+    ``journal_held_until``: block time until which a key of ours signs no group transaction, 0 = none is held back, None
+    = not known. ``round_length`` in blocks.
     """
 
     account: str
@@ -112,7 +114,9 @@ class Status(msgspec.Struct, frozen=True):
     runners: int
     threshold: int
     waiting: int
-    journal_held: bool
+    journal_held: bool | None
+    journal_held_until: int | None
+    round_length: int
     signer: str
     store_bytes: int
     free_bytes: int
@@ -130,7 +134,7 @@ def status(core: NodeCore, facts: Facts, now: int | None = None) -> Status:
     params = genesis.params
     lag = max(0, facts.irreversible - state.height) if begun and facts.irreversible else 0
     timestamp = state.head.timestamp if begun else 0
-    open_now = transactions.open_transactions(core) if begun else ()
+    held_until = core.held_until()
     return Status(
         account=core.me.account,
         group=genesis.group,
@@ -156,12 +160,14 @@ def status(core: NodeCore, facts: Facts, now: int | None = None) -> Status:
         runners=_count(state, RUNNER) if begun else 0,
         threshold=state.need(AUTHORITY, "active").threshold if begun else 0,
         waiting=sum(1 for _, payload in state.walk(QUEUE) if not payload.out) if begun else 0,
-        journal_held=any(open_one.why == "young_journal" for open_one in open_now),
+        journal_held=None if held_until is None else held_until > 0,
+        journal_held_until=held_until,
+        round_length=params.round_length,
         signer=facts.signer,
         store_bytes=facts.store_bytes,
         free_bytes=facts.free_bytes,
         started_at=facts.started_at,
-        transactions=open_now,
+        transactions=transactions.open_transactions(core) if begun else (),
         ended=_ended(state) if begun else (),
         reports=_reports(state, params) if begun else (),
         servers=facts.servers[:MAX_SERVERS],

@@ -22,11 +22,12 @@ from node.config import load_config
 from node.control import CONTROL
 from node.errors import ConfigError, JournalError
 from node.files import Disk
-from node.signer.approvals import Approvals
+from node.signer.approvals import Approvals, confirmation
 from node.signer.journal import Born, Journal
 from node.signer.private_files import read_private, write_new
 from node.signer.service_config import is_service, load_service_config
 from processors.genesis import Genesis
+from processors.hive.times import time_to_text
 from state.errors import StoreLockedError
 
 _MOST_BYTES = 64 << 20
@@ -68,6 +69,7 @@ def show(config_path: Path, as_json: bool) -> None:
         "born": msgspec.to_builtins(found.born) if found.born is not None else None,
         "is_moved": found.is_moved,
         "confirmed": _is_confirmed(place, found.born),
+        "held_until": _held_until(place, found),
         "entries": [msgspec.to_builtins(entry) for entry in found.all_entries()],
     }
     tell(body, "\n".join([*_about(body), *map(_line, body["entries"])]), as_json)
@@ -128,7 +130,7 @@ def confirm(config_path: Path, yes: bool, as_json: bool) -> None:
     found = _peek(place)
     if found.is_moved or found.born is None:
         raise JournalError("the journal has not begun here yet: start the node, wait until it is live, then confirm")
-    if _is_confirmed(place, found.born) or not found.born.until:
+    if not _held_until(place, found):
         tell({"confirmed": True, "new": False}, "nothing is held back", as_json)
         return
     _ask(
@@ -137,7 +139,7 @@ def confirm(config_path: Path, yes: bool, as_json: bool) -> None:
         "If these keys signed anything that is not in it, confirming can make this node sign the same payment twice.\n"
         "Is every other machine that held these keys stopped for good, and its last journal imported here?",
     )
-    _add(place, f"journal:{found.born.height}")
+    _add(place, confirmation(found.born.height))
     tell({"confirmed": True, "new": True}, f"confirmed: the journal since block {found.born.height}", as_json)
 
 
@@ -235,7 +237,15 @@ def _known(config_path: Path, place: Place, op: str) -> dict[str, Any] | None:
 
 
 def _is_confirmed(place: Place, born: Born | None) -> bool:
-    return born is not None and Approvals(place.approvals).has(f"journal:{born.height}")
+    return born is not None and Approvals(place.approvals).has(confirmation(born.height))
+
+
+def _held_until(place: Place, found: Journal) -> int:
+    """The block time until which a key that was seen here is held back; 0 = none is. Whether it is over, the chain's
+    time tells, which is not asked for here."""
+    if found.born is None or _is_confirmed(place, found.born):
+        return 0
+    return max(map(found.held_until, found.known_keys), default=found.born.until)
 
 
 def _ask(yes: bool, question: str) -> None:
@@ -261,9 +271,14 @@ def _about(body: dict[str, Any]) -> list[str]:
     elif born is None:
         lines.append("not begun yet: it begins when the node is live")
     else:
-        held = f", old keys are held back until block time {born['until']}" if born["until"] else ""
-        lines.append(f"stands here since block {born['height']}{held}{' (confirmed)' if body['confirmed'] else ''}")
+        until = body["held_until"]
+        held = f"old keys are held back until block time {until} ({_utc(until)})" if until else "nothing is held back"
+        lines.append(f"stands here since block {born['height']}, {held}{' (confirmed)' if body['confirmed'] else ''}")
     return lines
+
+
+def _utc(seconds: int) -> str:
+    return f"{time_to_text(seconds)} UTC" if seconds < 1 << 32 else "far away"
 
 
 def _line(entry: dict[str, Any]) -> str:

@@ -1,5 +1,6 @@
 """`waggle keys backup` and `waggle keys restore`."""
 
+import asyncio
 from pathlib import Path
 
 import click
@@ -8,29 +9,34 @@ import msgspec
 from node.assembly import load_genesis, open_state
 from node.cli.key_options import FILE, json_option, now, password_option, tell
 from node.config import Config, load_config
-from node.errors import ConfigError
+from node.control import CONTROL, status
+from node.errors import ConfigError, NodeError
 from node.signer.backup import MOST_SEALED, OUTSIDE, About, backup, describe, files_of, restore, write_restored
 from node.signer.passwords import source
 from node.signer.private_files import read_private, write_new
+from node.signer.service_config import ServiceConfig, is_service, load_service_config
 from processors.genesis import Genesis
-from state.errors import StateError
+from state.errors import StateError, StoreLockedError
 from state.store import LevelStore
+
+_CONFIG = "config.toml of the node, or signer.toml of its signer."
 
 
 @click.command("backup")
 @click.argument("file", type=FILE)
-@click.option("--config", "config_path", required=True, type=FILE, help="The node's configuration.")
+@click.option("--config", "config_path", required=True, type=FILE, help=_CONFIG)
 @password_option("the backup's own password")
 @json_option
 def backup_command(file: Path, config_path: Path, password: str, as_json: bool) -> None:
-    """Write configuration, keys, journal, genesis and approvals into the new encrypted FILE; the node may be running.
+    """Write configuration, keys, journal, genesis and approvals into the new encrypted FILE, of a node or of a remote
+    signer (with what it believes of the chain); it may be running.
 
     Keys stay encrypted inside: to use them again both passwords are needed, and neither is in the backup.
 
     Example:  waggle keys backup waggle.backup --config config.toml
     """
     asked = source(password)
-    config = load_config(config_path)
+    config = load_service_config(config_path) if is_service(config_path) else load_config(config_path)
     if file.exists() or file.is_symlink():
         raise ConfigError(f"{file} exists: a backup is never overwritten. Name a new file")
     genesis = load_genesis(config.genesis)
@@ -70,10 +76,12 @@ def restore_command(file: Path, into: Path, password: str, as_json: bool) -> Non
             )
 
 
-def _height(config: Config, genesis: Genesis) -> int | None:
-    """The last block of the node's state; None while the node holds it, or where there is none."""
+def _height(config: Config | ServiceConfig, genesis: Genesis) -> int | None:
+    """The last block of the state, of a running node as it says itself; None where that is not known."""
     try:
         store = LevelStore(config.data / "state", genesis.hash, create=False)
+    except StoreLockedError:
+        return _of_the_running(config)
     except (StateError, OSError):
         return None
     try:
@@ -82,3 +90,12 @@ def _height(config: Config, genesis: Genesis) -> int | None:
         return None
     finally:
         store.close()
+
+
+def _of_the_running(config: Config | ServiceConfig) -> int | None:
+    if isinstance(config, ServiceConfig):
+        return None  # a signer is asked by its node alone
+    try:
+        return asyncio.run(status(config.data / CONTROL)).height
+    except NodeError:
+        return None

@@ -47,6 +47,8 @@ def registration(case: Case) -> list[Finding]:
     leaving = (
         [warn("registration", f"{name} is leaving{where}", "keep the node running")] if known.member.leaving else []
     )
+    if case.config.signer.url:
+        return [*leaving, *_with_the_signer(case, where, text)]
     if case.keys is None:
         return [*leaving, skip("registration", f"{name} is a member{where} with {text}; not compared without the keys")]
     held = {key.public for key in case.keys.signing}
@@ -57,6 +59,24 @@ def registration(case: Case) -> list[Finding]:
         *leaving,
         ok("registration", f"{name} is a member{where}, its signing key is here"),
         _in_authority(known, case.keys),
+    ]
+
+
+def _with_the_signer(case: Case, where: str, text: str) -> list[Finding]:
+    """Which keys a remote signer holds, the running node alone knows."""
+    name = case.config.account
+    if case.status is None:
+        what = f"{name} is a member{where} with {text}; whether the remote signer holds it, the running node says"
+        return [skip("registration", what)]
+    seat = case.status.seat
+    if not seat.key_held:
+        what = f"the registered signing key {text} is not among the remote signer's keys{where}"
+        remedy = "name its file in keys.signing of the signer, or register another: waggle join"
+        return [fail("registration", what, remedy)]
+    signs = "a key of it is" if seat.signer else "no key of it is yet"
+    return [
+        ok("registration", f"{name} is a member{where}, its signing key is with the remote signer"),
+        ok("seat", f"{'with' if seat.runner else 'without'} a seat, {signs} in the group's authority"),
     ]
 
 

@@ -11,6 +11,11 @@ from node.files import DISK, Files
 _MOST = 1 << 20  # bytes
 
 
+def confirmation(height: int) -> str:
+    """The word by which the journal that began at ``height`` is confirmed."""
+    return f"journal:{height}"
+
+
 class Approvals:
     """The confirmations in a file; ``path`` None: there are none."""
 

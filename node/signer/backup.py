@@ -1,4 +1,5 @@
-"""Backups: config, keys (still encrypted inside), journal, genesis and approvals in one file under one password.
+"""Backups: config, keys (still encrypted inside), journal, genesis and approvals in one file under one password; of a
+node, or of a remote signer.
 
 The file is a line of JSON, the header, and then the sealed bytes. The header says whose backup it is and how old; it
 can be read without the password, and is authenticated by it (node/signer/sealing.py).
@@ -20,11 +21,13 @@ import msgspec
 from node.config import Config
 from node.errors import NodeError
 from node.signer import sealing
+from node.signer.journal import MARK, RESTORED
 from node.signer.private_files import sync_folder, write_synced
+from node.signer.replica import TRUSTED
 from node.signer.secret import HiddenBytes, HiddenText
+from node.signer.service_config import ServiceConfig
 
 JOURNAL = "journal"
-RESTORED = "journal.restored"
 #: Files that lie outside of the configuration's folder come under this name, with their whole path.
 OUTSIDE = "outside"
 _MOST_BYTES = 64 << 20
@@ -53,23 +56,31 @@ class About(msgspec.Struct, frozen=True):
     created: str
 
 
-def files_of(config: Config) -> dict[str, bytes]:
-    """The files that a node needs on another machine, by their names in a backup.
+def files_of(config: Config | ServiceConfig) -> dict[str, bytes]:
+    """The files that a node, or a remote signer, needs on another machine, by their names in a backup.
 
     Names are relative to the configuration's folder, so that a restored configuration finds them; what lies outside of
     it comes under ``outside/``. Without a journal an empty one is put in: where it is restored it is not fresh. The
     password of the keys is no part, wherever it comes from. Raises BackupError for a file that cannot be read.
     """
     folder = Path(os.path.abspath(config.path.parent))
-    named = (config.http.tokens_file, *(getattr(config.signer, name) for name in ("certificate", "key", "authority")))
-    paths = [config.path, config.genesis, config.account_key, *config.signing_keys, *filter(None, named)]
-    found: dict[str, bytes] = {_name_of(path, folder): _read(path) for path in paths}
-    for name in (JOURNAL, "approvals"):
+    found: dict[str, bytes] = {_name_of(path, folder): _read(path) for path in _named(config)}
+    for name in (MARK + JOURNAL, JOURNAL, "approvals", TRUSTED):  # a mark is never longer than what is read after it
         path = config.data / name
         if path.is_file():
             found[_name_of(path, folder)] = _read(path)
     found.setdefault(_name_of(config.data / JOURNAL, folder), b"")
     return found
+
+
+def _named(config: Config | ServiceConfig) -> list[Path]:
+    """The configuration and the files that it names."""
+    paths = [config.path, config.genesis, *config.signing_keys]
+    if isinstance(config, ServiceConfig):
+        return [*paths, *filter(None, (config.certificate, config.key, config.authority))]
+    signer = config.signer
+    optional = (config.http.tokens_file, signer.certificate, signer.key, signer.authority)
+    return [*paths, config.account_key, *filter(None, optional)]
 
 
 def backup(files: Mapping[str, bytes], password: str, about: About) -> bytes:

@@ -129,6 +129,11 @@ class Journal:
         """Whether a key was seen here."""
         return key.hex() in self._keys
 
+    @property
+    def known_keys(self) -> tuple[bytes, ...]:
+        """The keys that were seen here since it began."""
+        return tuple(map(bytes.fromhex, self._keys))
+
     def note_key(self, key: bytes, *, is_new: bool) -> None:
         """A key is seen here for the first time; ``is_new``: the chain does not know it yet."""
         self._append([["key", key.hex(), is_new]])

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import msgspec
 
 from node.agent import agrees
-from node.signer.approvals import Approvals
+from node.signer.approvals import Approvals, confirmation
 from node.signer.journal import Journal
 from node.signer.opinion import second_opinion
 from processors.authority import is_strict
@@ -110,7 +110,7 @@ def judge(
 def consent(policy: Policy, journal: Journal, approvals: Approvals, op: str, key: bytes, now: int) -> Verdict:
     """Whether the operator's word is needed, and there, for a transaction that may be signed. Raises JournalError."""
     until = journal.held_until(key)
-    if now < until and journal.born is not None and not approvals.has(f"journal:{journal.born.height}"):
+    if now < until and journal.born is not None and not approvals.has(confirmation(journal.born.height)):
         detail = (
             f"this journal began at block {journal.born.height}, and the key is older: it signs in {until - now} s of "
             f"block time, or once you run `waggle journal confirm` because no other machine signed with it"

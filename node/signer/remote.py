@@ -45,6 +45,7 @@ class RemoteSigner:
         self.head_id = b""
         #: The height up to which the group's reports make the signer believe the chain.
         self.vouched = -1
+        self._held_until: int | None = None
         self._open()
 
     @property
@@ -122,12 +123,18 @@ class RemoteSigner:
 
     def look(self, state: State) -> list[str]:
         """Let the signer see where the chain is. Raises SignerError while it is not where the node is."""
+        self._held_until = None
         if self.height < state.height:
             raise SignerError(f"the signer is at block {self.height}, the node at {state.height}: it catches up")
         found = self._ask(wire.Look())
         if not isinstance(found, wire.Ops):
             raise SignerError(f"the signer answered {type(found).__name__} to look")
+        self._held_until = found.held_until
         return found.ops
+
+    def held_until(self, now: int) -> int | None:
+        """As the signer said at the last look, by the time that it believes; None where it was not reached."""
+        return self._held_until
 
     def signed_for(self, payloads: Iterable[int], now: int) -> set[bytes]:
         """Ids of the transactions that were signed for these payloads and are over at block time ``now``."""

@@ -229,6 +229,11 @@ class Replica:
         """Bring the journal's age up to the state (node/signer/age.py). Raises JournalError."""
         return self.signer.look(self.state) if self.state.height >= 0 else []
 
+    @property
+    def held_until(self) -> int | None:
+        """As Signing.held_until, by the time of the round that the group vouched for. Raises JournalError."""
+        return self.signer.held_until(self._trusted.round.time)
+
     def report(self, account: str, height: int, root: bytes, key: bytes) -> bytes:
         """The signature of a report: of the root that this signer found itself."""
         if account != self.account or key not in self.signer.public_keys:

@@ -120,7 +120,7 @@ class Service:
             case wire.BlockId():
                 return wire.At(request.height, replica.block_id(request.height) or b"")
             case wire.Look():
-                return wire.Ops(replica.look())
+                return wire.Ops(replica.look(), replica.held_until)
             case wire.SignedFor():
                 return wire.Ids(sorted(replica.signer.signed_for(request.payloads, request.now)))
             case wire.Report():

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from node.signer.age import look
-from node.signer.approvals import Approvals
+from node.signer.approvals import Approvals, confirmation
 from node.signer.journal import Journal
 from node.signer.keys import SecretKey
 from node.signer.policy import SIGN, Policy, Verdict, consent, judge, spends_of
@@ -24,6 +24,10 @@ class Signing(Protocol):
 
     def look(self, state: State) -> list[str]:
         """See where the chain is, once for each block of a live node; ids of what our keys signed elsewhere."""
+
+    def held_until(self, now: int) -> int | None:
+        """The block time until which a key of ours signs no group transaction; 0 = none is held back at block time
+        ``now``, None = not known. It may be that of the last look."""
 
     def signed_for(self, payloads: Iterable[int], now: int) -> set[bytes]:
         """Ids of the transactions that were signed for these payloads and are over at block time ``now``."""
@@ -62,6 +66,17 @@ class Signer:
     def look(self, state: State) -> list[str]:
         """Bring the journal's age up to what the chain shows (node/signer/age.py). Raises JournalError."""
         return look(self._journal, self.public_keys, state, self._genesis)
+
+    def held_until(self, now: int) -> int | None:
+        """The block time until which a key of ours signs no group transaction, the latest of them all; 0 = none is
+        held back at block time ``now``, None before the journal has begun here. Raises JournalError."""
+        born = self._journal.born
+        if born is None or self._journal.is_moved:
+            return None
+        until = max((self._journal.held_until(key) for key in self._keys), default=0)
+        if now >= until or self._approvals.has(confirmation(born.height)):
+            return 0
+        return until
 
     def signed_for(self, payloads: Iterable[int], now: int) -> set[bytes]:
         """Ids of the transactions that this signer has signed for these payloads and that are over at block time

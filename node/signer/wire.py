@@ -101,9 +101,10 @@ class Ids(msgspec.Struct, frozen=True, tag=True):
 
 
 class Ops(msgspec.Struct, frozen=True, tag=True):
-    """Ids of group transactions."""
+    """Ids of group transactions. ``held_until``: as Signing.held_until; a signer of an older version does not say."""
 
     ops: list[str]
+    held_until: int | None = None
 
 
 class Signed(msgspec.Struct, frozen=True, tag=True):

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from node.config import HttpConfig, SignerConfig, load_config
 from node.core import ChainView
-from node.devnet.founding import CHAIN, devnet_key, guest_keys
+from node.devnet.founding import CHAIN, devnet_key, guest_keys, member_keys
 from node.devnet.manners import manner
 from node.doctor import around, chain, home, machine, servers
 from node.doctor.finding import Case, Finding, Seen, exit_code, split
@@ -22,11 +22,14 @@ from node.doctor.walk import examine
 from node.errors import NodeError
 from node.feed.http import Http
 from node.feed.rpc import Api
+from node.membership import Known
 from node.signer import sealing
 from node.signer.journal import RESTORED, Journal
 from node.signer.keyfile import info_of, write_sealed
 from node.signer.keys import write_key
+from node.status import SeatStatus
 from processors.genesis import genesis_hash, parse
+from state.schema import Authority
 from tests.node.hive_at_home import CREATED, PASSWORD, hive
 from tests.node.hive_at_home import home as make_home
 
@@ -127,6 +130,33 @@ def test_a_check_that_breaks_hides_nothing(at_home, monkeypatch):
 
 async def broken_later(*args):
     raise ZeroDivisionError
+
+
+# -- a remote signer
+
+
+def remote_case(path, status):
+    """A member's case whose configuration names a signer elsewhere: this node has no signing key."""
+    key = member_keys(1).signing_key.public
+    active = Authority(1, ((key, 1),), ())
+    known = Known("node", 30, SimpleNamespace(signing_key=key, next_key=None, leaving=False), 0, 0, True, "", active)
+    found = case_of(path, status=status, known=known, keys=SimpleNamespace(account=[], signing=[]))
+    found.config = replace(found.config, signing_keys=(), signer=SignerConfig(url="unix:/sock"))
+    return found
+
+
+def test_with_a_remote_signer_the_running_node_says_whether_the_key_is_held(at_home):
+    held = SimpleNamespace(seat=SeatStatus(key_held=True, runner=True, signer=True))
+    registration, seat = chain.registration(remote_case(at_home, held))
+    assert registration.level == "ok" and "with the remote signer" in registration.what
+    assert seat.what == "with a seat, a key of it is in the group's authority"
+    [registration] = chain.registration(remote_case(at_home, SimpleNamespace(seat=SeatStatus(key_held=False))))
+    assert registration.level == "fail" and "not among the remote signer's keys" in registration.what
+
+
+def test_with_a_remote_signer_and_no_running_node_nobody_can_tell(at_home):
+    [registration] = chain.registration(remote_case(at_home, None))
+    assert registration.level == "skip" and "the running node says" in registration.what
 
 
 @pytest.mark.parametrize(("levels", "code"), [([], 0), (["ok", "skip"], 0), (["ok", "warn"], 1), (["warn", "fail"], 2)])

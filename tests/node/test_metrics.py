@@ -65,8 +65,8 @@ def test_gauges_are_what_the_status_says(group):
 
 
 def test_what_is_not_known_is_no_number(group):
-    found = read(Metrics(), of(group, sealed=None))
-    for name in ("sealed", "resource_credits_percent", "seconds_since_last_signature"):
+    found = read(Metrics(), replace(of(group, sealed=None), journal_held=None))
+    for name in ("sealed", "journal_held", "resource_credits_percent", "seconds_since_last_signature"):
         assert math.isnan(found[f"waggle_{name}", ()])
 
 
@@ -80,6 +80,11 @@ def test_a_transaction_is_shown_while_it_is_out_and_gone_afterwards(group):
     assert found["waggle_transaction_missing_weight", (*labels, "active")] == 2
     assert found["waggle_transaction_signatures", labels] == 1
     assert found["waggle_transaction_unsigned_by_me", labels] == 1
+    assert found["waggle_transaction_unsigned_late", labels] == 0
+    late = of(group)
+    late = replace(late, transactions=tuple(replace(one, age_blocks=20) for one in late.transactions))
+    assert read(metrics, late)["waggle_transaction_unsigned_late", labels] == 1
+    assert read(metrics, replace(late, signer="remote"))["waggle_transaction_unsigned_late", labels] == 0
     assert (
         found["waggle_transaction_age_blocks", labels] == any_state(group).height - any_state(group).need(MS, op).built
     )

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 from contextlib import AsyncExitStack, closing
 
 import aiohttp
@@ -10,6 +11,7 @@ from msgspec.structs import replace
 
 from node.errors import ApiError, NodeError
 from node.starting import (
+    begin_with_own,
     check_store,
     ended_cleanly,
     note_damage,
@@ -211,6 +213,57 @@ def test_an_entry_that_changed_without_a_block_is_found_after_an_unclean_end(hom
     assert caught.value.is_corrupt
     note_damage(home.data)
     assert home.start() == 40
+
+
+# -- no store, and own snapshots
+
+
+def without_state(home, *, emptied=False):
+    shutil.rmtree(home.data / "state")
+    if emptied:
+        (home.data / "state").mkdir()
+    begin_with_own(home.config, home.genesis, home.log)
+
+
+@pytest.mark.parametrize("emptied", [False, True])
+def test_without_a_state_it_begins_with_its_newest_own_snapshot(home, emptied):
+    without_state(home, emptied=emptied)
+    assert home.told("restored") == [{"height": 40}]
+    assert home.start() == 40
+
+
+def test_then_no_peer_is_asked(group, home, served):
+    without_state(home)
+    home.events.clear()
+    syncing(home, [], served)
+    assert home.events == [] and home.start() == 40
+
+
+def test_a_state_that_is_there_is_left_as_it_is(home):
+    begin_with_own(home.config, home.genesis, home.log)
+    assert home.events == [] and home.start() == 50
+
+
+def test_if_the_newest_is_not_whole_peers_are_asked_and_no_older_one_is_taken(home):
+    shutil.copytree(home.data / "snapshots/40", home.data / "snapshots/60")
+    without_state(home)
+    assert [told["height"] for told in home.told("snapshot_failed")] == [60] and not home.told("restored")
+    assert not (home.data / "state").exists() and "state.making" not in home.names()
+
+
+def test_snapshots_of_another_genesis_are_never_taken(home, tmp_path):
+    other = new_group(tmp_path / "other", members=3).genesis
+    shutil.rmtree(home.data / "state")
+    begin_with_own(home.config, other, home.log)
+    [told] = home.told("snapshot_failed")
+    assert told["height"] == 40 and "genesis" in told["error"]
+    assert not (home.data / "state").exists() and "state.making" not in home.names()
+
+
+def test_without_state_and_snapshots_nothing_is_done(group, tmp_path):
+    home = empty(group, tmp_path)
+    begin_with_own(home.config, home.genesis, home.log)
+    assert home.events == [] and not home.data.exists()
 
 
 # -- a store that is another's

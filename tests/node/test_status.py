@@ -1,20 +1,25 @@
 """What a node says of itself: as plain values, from the state and the facts alone, in every stage of a group's life."""
 
 import io
+import re
+from pathlib import Path
 
 import msgspec
 import pytest
 from msgspec.structs import replace
 from rich.console import Console
 
+from node import attention as attention_module
 from node.attention import attention, not_ready
 from node.core import LIVE_WITHIN
 from node.devnet.founding import GROUP, member_keys
 from node.facts import Facts, ServerFacts
-from node.screen import show, span
+from node.screen import show
 from node.signer.policy import Policy
+from node.span import span
 from node.status import MAX_SERVERS, Status, status
 from node.transactions import MAX_SHOWN
+from processors.hive.times import time_to_text
 from state.schema import KEY, MS, NODE
 from tests.node.test_core import any_state, corrupt, new_group, run_to_founded, run_to_record
 
@@ -36,10 +41,10 @@ def names(found: Status) -> list[str]:
     return [one.name for one in attention(found)]
 
 
-def screen_of(found: Status) -> str:
-    """The screen as plain text, 200 letters wide."""
+def screen_of(found: Status, width: int = 200) -> str:
+    """The screen as plain text, ``width`` letters wide."""
     out = io.StringIO()
-    Console(file=out, width=200).print(show(found))
+    Console(file=out, width=width).print(show(found))
     return out.getvalue()
 
 
@@ -182,6 +187,65 @@ def test_a_transaction_near_its_end_that_lacks_weight_is_pressing(tmp_path):
     assert told.remedy == "ask runner03, runner04, runner05 to sign"
 
 
+def test_a_remote_signer_has_two_rounds_before_it_is_worth_a_word(tmp_path):
+    group = new_group(tmp_path, policy=Policy(manual=True))
+    run_to_record(group, "rotation")
+    group.run(4)
+    found = of(group, "runner01")
+    length = group.genesis.params.round_length
+    assert (found.transactions[0].mine, found.round_length) == ("waiting", length)
+
+    def named(signer, age):
+        return "not-signed" in names(
+            replace(found, signer=signer, transactions=(replace(found.transactions[0], age_blocks=age),))
+        )
+
+    assert (named("local", 19), named("local", 20)) == (False, True)
+    for signer in ("remote", "unreachable"):
+        assert (named(signer, 2 * length + 39), named(signer, 2 * length + 40)) == (False, True)
+
+
+def test_every_reason_to_hold_a_signature_has_its_remedy(tmp_path):
+    group = new_group(tmp_path, policy=Policy(manual=True))
+    op = run_to_record(group, "rotation")
+    group.run(25)
+    found = of(group, "runner01")
+    folder = Path(attention_module.__file__).parent
+    source = "".join(path.read_text() for path in (*folder.glob("*.py"), *folder.glob("signer/*.py")))
+    reasons = set(re.findall(r'Verdict\(\s*"hold", "([a-z_]+)"', source))
+    assert {"not_agreed_yet", "own_word", "not_wanted", "young_journal"} < reasons
+    for why in reasons:
+        shown = replace(found, transactions=(replace(found.transactions[0], why=why),))
+        told = next(told for told in attention(shown) if told.name == "not-signed")
+        assert told.remedy != "read the log lines of this transaction", why
+    shown = replace(
+        found, signer="remote", transactions=(replace(found.transactions[0], why="own_word", age_blocks=999),)
+    )
+    told = next(told for told in attention(shown) if told.name == "not-signed")
+    assert f"`waggle approve {op}` where the signer runs, with its signer.toml" in told.remedy
+
+
+# -- the journal's age
+
+
+def test_a_journal_that_is_held_says_until_when_and_the_two_ways_out(tmp_path):
+    group = new_group(tmp_path)
+    run_to_founded(group)
+    well = of(group)
+    assert (well.journal_held, well.journal_held_until) == (False, 0)
+    node = group.nodes["runner02"]
+    until = node.state.head.timestamp + 3_700
+    node._signer._journal.begin(node.state.height, node.state.head.timestamp, until)
+    found = of(group)
+    assert (found.journal_held, found.journal_held_until) == (True, until), "no transaction need be waiting for it"
+    [told] = attention(found)
+    assert told.name == "journal-held" and f"{time_to_text(until)} UTC, in 1 h 1 min" in told.what
+    assert told.remedy.startswith("wait, or,") and "`waggle journal confirm`" in told.remedy
+    [told] = attention(replace(found, signer="remote"))
+    assert "where the signer runs" in told.remedy
+    assert attention(replace(found, journal_held=None, journal_held_until=None)) == (), "not known is no alarm"
+
+
 # -- what is wrong
 
 
@@ -204,6 +268,23 @@ def test_a_node_that_is_behind_is_not_ready(tmp_path, behind, ready):
     found = of(group, irreversible=any_state(group).height + behind)
     assert found.lag == behind and found.seconds_behind == 3 * behind
     assert (not_ready(found) == ()) == ready and ("lag" not in names(found)) == ready
+
+
+def test_why_a_node_is_not_live_is_said_as_it_is(tmp_path):
+    group = new_group(tmp_path)
+    run_to_founded(group)
+    height = any_state(group).height
+
+    def why(**fields):
+        found = of(group, is_live=False, **fields)
+        [told] = attention(found)
+        assert not_ready(found) == (told.what,)
+        return told.what
+
+    assert why(irreversible=0) == "not live: no server has said where the chain is"
+    assert why(irreversible=height + 500) == "not live: catching up, 500 blocks behind (at most 20 are live)"
+    assert why() == "not live: it has the newest irreversible block, and acts from the next one on"
+    assert why(irreversible=height + 3) == "not live: 3 blocks behind, and acts from the next one on"
 
 
 def test_seconds_behind_are_those_of_the_clock_where_there_is_one(tmp_path):
@@ -279,6 +360,25 @@ def test_of_many_runners_the_screen_names_those_that_are_not_as_most(tmp_path):
     many = tuple(replace(found.reports[0], account=f"late{n:02}", agreed=False, missed=n) for n in range(25))
     shown = screen_of(replace(found, reports=found.reports * 6 + many))
     assert "30 of 55 runners agreed" in shown and "late09" in shown and "late10" not in shown and "and 15 more" in shown
+
+
+def test_in_80_letters_no_id_and_no_address_is_cut_and_nothing_is_left_out(tmp_path):
+    group = new_group(tmp_path, policy=Policy(manual=True))
+    run_to_record(group, "rotation")
+    group.run(25)
+    why = "block 101000000 is not what its id says: " + "it gave something else " * 8
+    url = "https://api.with-a-long-name.example.org:8091"
+    servers = (replace(GOOD[0], url=url, standing="banned", operator="blocktrades", why=why), GOOD[1])
+    found = of(group, "runner01", servers=servers)
+    op = "101000000:61450:3735928559"
+    found = replace(found, transactions=(replace(found.transactions[0], op=op, missing=("a" * 16, "b" * 16)),))
+    shown = screen_of(found, 80)
+    lines = shown.splitlines()
+    assert max(map(len, lines)) <= 80 and "…" not in shown
+    assert any(line.startswith(op) for line in lines) and any(line.startswith(url) for line in lines)
+    assert why.strip() in " ".join(shown.split())
+    for heading in ("group transactions: 1 out, 0 waiting", "reports", "API servers", "what needs you"):
+        assert heading in [line.strip() for line in lines]
 
 
 # -- bounds

@@ -299,6 +299,7 @@ def test_on_the_main_chain_it_begins_with_known_public_servers():
     text = config_text("alice", PUBLIC_APIS, password="prompt", listen="")
     assert problems(tomllib.loads(text)) == []
     assert "nobody promises" in text
+    assert text.startswith("# The configuration of this node. config.example.toml explains every key")
     assert len({api.operator for api in PUBLIC_APIS}) == len(PUBLIC_APIS) >= 3
     assert all(api.url.startswith("https://") for api in PUBLIC_APIS)
 

@@ -60,6 +60,19 @@ def test_show_tells_what_was_signed_and_writes_nothing(place):
     assert {path.name: path.read_bytes() for path in place[1].iterdir()} == before
 
 
+@pytest.mark.parametrize("why", ["until", "new keys", "confirmed"])
+def test_show_says_so_where_nothing_is_held_back(place, why):
+    journal_of = signed(place, 4)
+    journal_of.begin(30, 1000, 0 if why == "until" else 1900)
+    journal_of.note_key(b"\2" * 33, is_new=why == "new keys")
+    if why == "confirmed":
+        Approvals(place[1] / "approvals").add("journal:30")
+    text = run(journal, "show", "--config", place[0]).output
+    assert "since block 30, nothing is held back" in text and "held back until" not in text
+    assert json.loads(run(journal, "show", "--config", place[0], "--json").output)["held_until"] == 0
+    assert "nothing is held back" in run(journal, "confirm", "--config", place[0]).output
+
+
 def test_show_without_a_journal_makes_none(place):
     with pytest.raises(JournalError):
         run(journal, "show", "--config", place[0])

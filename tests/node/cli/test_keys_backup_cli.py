@@ -2,9 +2,12 @@
 
 import json
 import stat
+from types import SimpleNamespace
 
 import pytest
 
+from node.cli import keys_backup
+from node.signer.service_config import load_service_config
 from processors.genesis import genesis_hash
 from state.store import LevelStore
 from tests.node.cli.key_shell import CONFIG, OTHER, failing, run, secret_file, told, waggle
@@ -92,3 +95,62 @@ def test_what_cannot_be_backed_up_or_restored(home, password, tmp_path, capsys, 
     file.unlink()
     assert "the file that `waggle keys backup` wrote" in failing(capsys, monkeypatch, *restore, password)
     assert not (tmp_path / "new").exists()
+
+
+SIGNER = """
+[signer]
+account = "alice"
+genesis = "genesis.toml"
+data = "data"
+listen = "tls://127.0.0.1:8096"
+certificate = "signer.crt"
+key = "tls/signer.key"
+authority = "authority.crt"
+[keys]
+signing = "signing.key"
+"""
+
+
+def test_a_remote_signer_is_backed_up_with_what_it_believes(home, password, document, tmp_path):
+    (home / "signer.toml").write_text(SIGNER)
+    (home / "tls").mkdir()
+    own = ["signer.crt", "tls/signer.key", "authority.crt", "data/trusted.json", "data/approvals", "data/mark.journal"]
+    for name in own:
+        (home / name).write_text(name)
+    LevelStore(home / "data" / "state", genesis_hash(document)).close()
+    file = tmp_path / "signer.backup"
+    words = ("keys", "backup", file, "--config", home / "signer.toml", "--password", password, "--json")
+    held = LevelStore(home / "data" / "state", genesis_hash(document))
+    try:
+        made = json.loads(waggle(*words))
+    finally:
+        held.close()
+    assert made["files"] == sorted([*own, "data/journal", "genesis.toml", "signer.toml", "signing.key"])
+    assert (made["about"]["account"], made["about"]["height"]) == ("alice", None)
+    waggle("keys", "restore", file, "--into", tmp_path / "new", "--password", password)
+    assert (tmp_path / "new/data/journal.restored").exists()
+    assert (tmp_path / "new/data/trusted.json").read_text() == "data/trusted.json"
+    assert load_service_config(tmp_path / "new/signer.toml").account == "alice"
+
+
+def test_a_signers_backup_lacks_nothing_that_its_configuration_names(home, password, tmp_path, capsys, monkeypatch):
+    (home / "signer.toml").write_text(SIGNER)
+    words = ("keys", "backup", tmp_path / "file", "--config", home / "signer.toml", "--password", password)
+    assert "signer.crt: No such file" in failing(capsys, monkeypatch, *words)
+    assert not (tmp_path / "file").exists()
+
+
+def test_of_a_running_node_the_backup_tells_the_height_that_the_node_says(
+    home, password, document, tmp_path, monkeypatch
+):
+    async def running(control):
+        assert control == home / "data" / "control.sock"
+        return SimpleNamespace(height=4_711)
+
+    monkeypatch.setattr(keys_backup, "status", running)
+    words = ("keys", "backup", tmp_path / "file", "--config", home / "config.toml", "--password", password, "--json")
+    held = LevelStore(home / "data" / "state", genesis_hash(document))
+    try:
+        assert json.loads(waggle(*words))["about"]["height"] == 4_711
+    finally:
+        held.close()

@@ -1,5 +1,6 @@
 """A node whose keys are with a remote signer: the group works as ever, and the signer believes nobody alone."""
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
@@ -113,6 +114,29 @@ def test_what_this_nodes_servers_do_not_deny_is_not_asked_for(remote):
     verdict, sig = streaming.sign_transaction(shown, op, ME.signing_key.public, lambda txid: False)
     assert (verdict.kind, verdict.why, sig) == ("hold", "not_denied", None)
     assert bytes(20).hex() in verdict.detail
+
+
+def test_until_when_its_keys_are_held_the_node_is_told_at_every_look(remote):
+    group, replica, streaming, _, _, _ = remote
+    run_to_founded(group)
+    node = group.nodes["runner02"]
+    assert node.held_until() == 0
+    until = node.state.head.timestamp + 100_000
+    replica._journal.begin(replica.height, node.state.head.timestamp, until)
+    group.step()
+    assert node.held_until() == until
+    replica.signer._approvals.add(f"journal:{replica.born}")
+    group.step()
+    assert node.held_until() == 0
+    streaming.remote.height = -1
+    with pytest.raises(SignerError):
+        streaming.remote.look(node.state)
+    assert node.held_until() is None, "what a signer said that is not reached any more is not known"
+
+
+def test_a_signer_of_an_older_version_does_not_say_until_when(remote):
+    older = msgspec.msgpack.encode({"type": "Ops", "ops": []})
+    assert wire.read_answer(older) == wire.Ops([], None)
 
 
 # -- blocks
