@@ -193,7 +193,13 @@ def _wire(
     runtime.took = took
     if stream is not None:
         runtime.before_acting = stream.bring
-        runtime.rewound = stream.realign
+
+    def rewound(height: int) -> None:
+        snapshots.forget_after(height)
+        if stream is not None:
+            stream.realign()
+
+    runtime.rewound = rewound
 
 
 def _reached(stream: Stream | None) -> str:

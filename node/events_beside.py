@@ -14,6 +14,11 @@ _KEEPING: dict[str, Event] = {
         "A snapshot could not be written, or an own one not be used; the node goes on without it.",
         "make room on the disk, or set snapshots.every = 0",
     ),
+    "snapshot_removed": Event(
+        "info",
+        {"height": "block"},
+        "The state was taken back to an earlier block, so a snapshot of a later one may be of a fork that died.",
+    ),
     "archive_replay": Event(
         "info",
         {"height": "block", "last?": "newest block of the archive", "ends?": "why it goes no further"},

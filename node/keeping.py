@@ -1,6 +1,7 @@
 """What a node keeps beside its state: an archive of blocks, and snapshots of the state at the ends of rounds."""
 
 import asyncio
+import shutil
 from collections.abc import Callable
 from contextlib import aclosing
 from pathlib import Path
@@ -120,6 +121,13 @@ class Snapshots:
         is_idle = self._writing is None or self._writing.done()
         if self._every and height % self._every == 0 and is_idle and self._core.halted_at is None:
             self._writing = asyncio.create_task(self._write(height, self._core.state.freeze()))
+
+    def forget_after(self, height: int) -> None:
+        """The state was taken back: what was kept of the blocks after ``height`` may be of a fork that died."""
+        for found in heights(self.folder):
+            if found > height:
+                shutil.rmtree(self.folder / str(found), ignore_errors=True)
+                self._log("snapshot_removed", {"height": found})
 
     async def stop(self) -> None:
         """Wait for the one that is being written: a thread cannot be called off, but it is told to end soon."""

@@ -6,8 +6,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
 
-from node.agent import is_groups_own
-from node.core import LIVE_WITHIN, MAX_LAG, ChainView, NodeCore
+from node.core import LIVE_WITHIN, ChainView, NodeCore
 from node.errors import ApiError, DiskFullError, FeedError, LieError, NotLinkedError
 from node.facts import Facts
 from node.feed.feed import Feed, Keep
@@ -16,21 +15,20 @@ from node.feed.rpc import Api
 from node.feed.second import Second
 from node.feed.servers import Server, Servers
 from node.feed.source import Given, ReadBlock, read_proven
+from node.going_live import GoingLive
 from node.log import Log
 from node.retry import unless_stopped
-from node.sending import Sender, authorities
+from node.sending import Sender
 from node.sync.healing import Healing
 from processors.engine import begin
 from processors.hive.errors import HiveDataError
-from processors.hive.keys import public_key_to_text
-from state.schema import AUTHORITY as AUTHORITIES
-from state.schema import NODE
 
 #: While catching up, so many blocks share one synced write.
 CATCH_UP_BATCH = 64
-_AUTHORITY_TRIES = 5
 #: Seconds without a new irreversible block after which a node says so.
 STANDSTILL = 60
+#: So many blocks a node follows without a second operator's word, whatever there is to sign.
+CONFIRM_WITHIN = 20
 #: Bytes that must stay free on the disk: LevelDB compacts, and the journal must always have room.
 ROOM = 256 << 20
 #: Blocks between two looks at the disk.
@@ -80,16 +78,15 @@ class Runtime:
         self.before_first: Callable[[], Awaitable[None]] | None = None
         #: Awaited before a live node acts.
         self.before_acting: Callable[[], Awaitable[None]] | None = None
-        #: Called when the state was taken back.
-        self.rewound: Callable[[], None] = lambda: None
+        #: Called with the height to which the state was taken back.
+        self.rewound: Callable[[int], None] = lambda height: None
         self.is_live = False
         self._acted = acted
         self._clock = clock
         self._pace = Pace(poll_seconds)
         self._room = room
         self._moved_at = self._told_at = clock()
-        self._authority_tries = 0
-        self._authority_checked = False
+        self._going_live = GoingLive(core, self.feed, log)
         self._view: ChainView | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -140,7 +137,7 @@ class Runtime:
         taken_back = await self.healing.attempt()
         if taken_back is not None:
             self.second.forget_from(taken_back)
-            self.rewound()
+            self.rewound(taken_back)
         moved = state.height - before
         self._watch_for_standstill(moved, server)
         if moved <= 0 or stop.is_set() or self.servers.is_banned(server):
@@ -149,16 +146,17 @@ class Runtime:
         if self.is_live:  # otherwise what the server said of the chain is old by now
             if self.before_acting is not None:
                 await self.before_acting()
-            await self._act(server, view)
+            await self._act(view)
             self._acted()
 
-    async def _act(self, server: Server, view: ChainView) -> None:
+    async def _act(self, view: ChainView) -> None:
         """Do what the state asks of this node now."""
-        if not self._authority_checked and not await self._authorities_match(server, view):
+        if not await self._going_live.is_sure(view):
             return
         core = self.core
         await self.second.ask_about(core.questions(), core.state.head.timestamp)
-        wanted = core.newest_to_sign()
+        # also where nothing is to be signed: a node must not follow one operator's fork beyond what it can undo
+        wanted = max(core.newest_to_sign(), core.state.height - CONFIRM_WITHIN)
         if wanted > self.second.confirmed:
             try:
                 await self.second.confirm(core.state.height, wanted)
@@ -239,7 +237,7 @@ class Runtime:
             if found is None:
                 raise ApiError(f"{error}; two operators must say which block is right, and do not answer now")
             if found[0] < 2:
-                raise error  # nobody to believe: the operator must see to it
+                raise ApiError(f"{error}; the servers differ about block {height}, one each: name a third operator")
             if found[1] == self.core.block_id(height):
                 break
             if height <= oldest:
@@ -250,49 +248,13 @@ class Runtime:
         await self.second.blame(height, state.height, state.head.block_id)
         self.core.rewind(height)
         self.second.forget_from(height)
-        self.rewound()
+        self.rewound(height)
         self._log("rewound", {"height": height, "why": str(error)})
 
     def _log_round(self) -> None:
         height = self.core.state.height
         root = self.core.state.root(height)
         self._log("round", {"height": height, "root": root.hex() if root else "", "halted": self.core.halted_at})
-
-    async def _authorities_match(self, server: Server, view: ChainView) -> bool:
-        """Compare the authorities of the state with the chain's, once live; a lasting difference stops the node."""
-        genesis = self.core.genesis
-        found = await self.feed.ask(server, authorities(server.api, genesis.chain, genesis.group))
-        for role, theirs in found.items():
-            if theirs != self.core.state.need(AUTHORITIES, role):
-                return self._authority_differs(role, view)
-        self._authority_checked = True
-        self._log("live", {"height": self.core.state.height, "members_keys_hold_it": is_groups_own(self.core.state)})
-        self._tell_what_is_missing()
-        return True
-
-    def _tell_what_is_missing(self) -> None:
-        """A node that can do nothing says so, and what would help."""
-        me = self.core.me
-        member = self.core.state.get(NODE, me.account)
-        if member is None:
-            self._log("not_member", {"account": me.account, "remedy": "register it: waggle join"})
-        elif not {member.signing_key, member.next_key} & set(me.keys):
-            wanted = public_key_to_text(member.signing_key, self.core.genesis.chain.address_prefix)
-            self._log(
-                "key_missing", {"registered": wanted, "remedy": "put that key into keys.signing, or waggle join anew"}
-            )
-
-    def _authority_differs(self, role: str, view: ChainView) -> bool:
-        """A change may be on its way in blocks that are not irreversible yet: look again at later blocks."""
-        self._authority_tries += 1
-        lag = min(MAX_LAG, view.head_number - view.irreversible_number)
-        self._log("authority_differs", {"role": role, "height": self.core.state.height, "try": self._authority_tries})
-        if self._authority_tries > _AUTHORITY_TRIES + lag:
-            raise FeedError(
-                f"{self.core.genesis.group} has another {role} authority on chain than in the state, at height "
-                f"{self.core.state.height}: the genesis or the server is wrong; nothing is signed"
-            )
-        return False
 
     def _watch_for_standstill(self, moved: int, server: Server) -> None:
         """Say so, once a minute, while no server names a new irreversible block."""

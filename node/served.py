@@ -20,6 +20,7 @@ from state.store import LevelStore
 
 #: Pieces of evidence that are kept; the oldest make room.
 _MOST_EVIDENCE = 100
+_LARGEST = 4 << 20  # bytes of one piece
 
 
 class Node:
@@ -73,10 +74,13 @@ def keeper(folder: Path) -> Callable[[str, bytes], None]:
     """Keeps evidence in a folder, the newest pieces of it."""
 
     def keep(name: str, evidence: bytes) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        DISK.replace(folder / f"{name}.json", evidence)
-        kept = sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime)
-        for old in kept[:-_MOST_EVIDENCE]:
-            old.unlink(missing_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            DISK.replace(folder / f"{name}.json", evidence[:_LARGEST])
+            kept = sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime)
+            for old in kept[:-_MOST_EVIDENCE]:
+                old.unlink(missing_ok=True)
+        except OSError:
+            return  # the log has the beginning of it: who lies must not choose when a node stops
 
     return keep

@@ -22,7 +22,7 @@ from processors.genesis import Genesis
 from state.errors import SnapshotError, StoreDamagedError
 from state.snapshot import heights, read_chunks, read_manifest, restore
 from state.state import State
-from state.store import LevelStore
+from state.store import LevelStore, sync_path
 from state.verify import recomputed_root
 
 #: Rounds that a new node rather replays than asks peers for a snapshot.
@@ -37,6 +37,7 @@ def repair_store(config: Config, genesis: Genesis, log: Log) -> None:
     """
     folder = config.data / "state"
     if not (folder.is_dir() and any(folder.iterdir())):
+        DISK.remove(config.data / _DAMAGED)  # it spoke of a store that is gone
         return
     try:
         LevelStore(folder, genesis.hash).close()
@@ -49,6 +50,7 @@ def repair_store(config: Config, genesis: Genesis, log: Log) -> None:
         why = str(error)
     aside = _free_name(folder.with_name("state.damaged"))
     folder.rename(aside)
+    sync_path(folder.parent)
     log("store_damaged", {"error": why, "kept_as": str(aside)})
     DISK.remove(config.data / _DAMAGED)
     _restore_newest(config.data / "snapshots", folder, genesis, log)

@@ -11,10 +11,11 @@ from hashlib import sha256
 from typing import TypeVar
 
 from node.core import ChainView, Log
-from node.errors import ApiError, FeedError, LieError, NobodyError, NotLinkedError, UnprovableError
+from node.errors import ApiError, LieError, NobodyError, NotLinkedError, UnprovableError
 from node.feed.servers import Server, Servers
 from node.feed.source import (
     MAX_BATCH,
+    RANGE_TIMEOUT,
     Given,
     Range,
     ReadBlock,
@@ -31,6 +32,8 @@ ASK_OTHERS = 6.0
 #: More blocks than this are fetched ahead.
 MANY = 200
 _GIVERS = 2_400
+#: So few blocks come within the usual time of an answer.
+FEW = 20
 _EXCERPT = 200  # bytes of evidence in the log
 
 T = TypeVar("T")
@@ -159,7 +162,10 @@ class Feed:
                         yield found.server, found.read, text
             return
         while first <= last:
-            texts = await fetch_texts(server.api, first, min(MAX_BATCH, last - first + 1))
+            count = min(MAX_BATCH, last - first + 1)
+            begun = self._clock()
+            texts = await fetch_texts(server.api, first, count, RANGE_TIMEOUT if count > FEW else None)
+            self.servers.ok(server, self._clock() - begun)
             first += len(texts)
             for text in texts:
                 yield server, self._read, text
@@ -215,7 +221,7 @@ class Feed:
                 return server, given
         if len(found) < 2 and len({server.operator for server in self.servers}) > 1:
             raise NobodyError(f"{error}; a second operator that gives it alike does not answer now")
-        raise FeedError(f"{error}; and no two servers of different operators give it alike")
+        raise NobodyError(f"{error}; and no two servers of different operators give it alike")
 
     def _read_if_provable(self, server: Server, text: bytes, number: int, previous: bytes | None) -> tuple[Given, bool]:
         """A block, and whether it was proven; where it cannot be, only its place is checked."""

@@ -27,7 +27,9 @@ class Http:
         headers = {"X-Client": client, "Content-Type": "application/json"}
         limit = aiohttp.ClientTimeout(total=timeout)
         try:
-            async with self._session.post(url, data=body, headers=headers, timeout=limit) as response:
+            async with self._session.post(
+                url, data=body, headers=headers, timeout=limit, allow_redirects=False
+            ) as response:
                 if response.status != 200:
                     raise ApiError(f"HTTP {response.status}")
                 async for chunk in response.content.iter_chunked(_CHUNK):

@@ -24,6 +24,7 @@ _COMMAND = (sys.executable, "-P", "-c", "from node.feed.proving import main; mai
 class Question(msgspec.Struct, array_like=True):
     """Blocks of a chain, as servers gave them."""
 
+    number: int  # is answered with, so that no verdict is ever taken for another question's
     chain: Chain
     texts: list[bytes]
 
@@ -36,6 +37,8 @@ class Prover:
         self._process: asyncio.subprocess.Process | None = None
         self._turn = asyncio.Lock()
         self._is_over = False
+        self._number = 0
+        self._left: list[asyncio.subprocess.Process] = []  # killed, and not waited for yet
 
     async def reader(self, texts: list[bytes]) -> ReadBlock:
         """Prove ``texts``; returns how they are read now: the proven ones without proving them again."""
@@ -55,11 +58,18 @@ class Prover:
     async def close(self) -> None:
         """End the process."""
         self._is_over = True
+        self._abandon()
+        for process in self._left:
+            await process.wait()
+        self._left = []
+
+    def _abandon(self) -> None:
+        """What the process still says is nobody's answer any more."""
         process, self._process = self._process, None
         if process is not None:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
-            await process.wait()
+            self._left.append(process)
 
     async def _verdicts(self, texts: list[bytes]) -> bytes:
         """A byte for each text, 1 = proven. Raises OSError, EOFError when the process is gone."""
@@ -71,10 +81,19 @@ class Prover:
         into, out = self._process.stdin, self._process.stdout
         if into is None or out is None:
             raise EOFError
-        question = msgspec.msgpack.encode(Question(self._chain, texts))
-        into.write(len(question).to_bytes(_SIZE, "big") + question)
-        await into.drain()
-        return await out.readexactly(len(texts))
+        self._number = (self._number + 1) % (1 << 8 * _SIZE)
+        number = self._number.to_bytes(_SIZE, "big")
+        question = msgspec.msgpack.encode(Question(self._number, self._chain, texts))
+        try:
+            into.write(len(question).to_bytes(_SIZE, "big") + question)
+            await into.drain()
+            answer = await out.readexactly(_SIZE + len(texts))
+        except BaseException:
+            self._abandon()  # also when whoever asked is cancelled: the answer would be read by the next one
+            raise
+        if answer[:_SIZE] != number:
+            raise EOFError
+        return answer[_SIZE:]
 
 
 def main() -> None:
@@ -83,7 +102,8 @@ def main() -> None:
     read = msgspec.msgpack.Decoder(Question).decode
     while size := _exactly(sys.stdin.buffer, _SIZE):
         question = read(_exactly(sys.stdin.buffer, int.from_bytes(size, "big")))
-        sys.stdout.buffer.write(bytes(_is_proven(text, question.chain) for text in question.texts))
+        verdicts = bytes(_is_proven(text, question.chain) for text in question.texts)
+        sys.stdout.buffer.write(question.number.to_bytes(_SIZE, "big") + verdicts)
         sys.stdout.buffer.flush()
 
 

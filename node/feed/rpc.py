@@ -9,7 +9,8 @@ import msgspec
 from node.errors import ApiError, BroadcastRefusedError
 from node.feed.http import Transport
 
-MAX_ANSWER = 64 << 20  # bytes
+#: Bytes of an answer: of a range of blocks, and of all that is decoded as a whole (1,000 witnesses are the most).
+MAX_ANSWER, MAX_CALL = 64 << 20, 4 << 20
 
 
 class _Answer(msgspec.Struct):
@@ -31,14 +32,16 @@ class Api:
         self._timeout = timeout
         self._ids = itertools.count(1)
 
-    async def raw(self, method: str, params: Any, timeout: float | None = None) -> msgspec.Raw:
-        """The undecoded result; ``timeout`` in seconds if not the server's usual one.
+    async def raw(
+        self, method: str, params: Any, timeout: float | None = None, *, most: int = MAX_ANSWER
+    ) -> msgspec.Raw:
+        """The undecoded result of at most ``most`` bytes; ``timeout`` in seconds if not the server's usual one.
 
         Raises ApiError, and BroadcastRefusedError for an error that the server names.
         """
         body = msgspec.json.encode({"jsonrpc": "2.0", "id": next(self._ids), "method": method, "params": params})
         try:
-            text = await self._read(body, timeout or self._timeout)
+            text = await self._read(body, timeout or self._timeout, most)
         except ApiError as error:
             raise ApiError(f"{self.url}: {method}: {error}") from error
         try:
@@ -53,7 +56,7 @@ class Api:
     async def call(self, method: str, params: Any) -> Any:
         """The decoded result. Raises ApiError."""
         try:
-            return msgspec.json.decode(await self.raw(method, params))
+            return msgspec.json.decode(await self.raw(method, params, most=MAX_CALL))
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise ApiError(f"{self.url}: {method}: not JSON") from error
         except BroadcastRefusedError as error:
@@ -63,13 +66,13 @@ class Api:
         """Send a transaction in the condenser form. Raises ApiError, BroadcastRefusedError."""
         await self.raw("condenser_api.broadcast_transaction", [transaction])
 
-    async def _read(self, body: bytes, timeout: float) -> bytes:
+    async def _read(self, body: bytes, timeout: float, most: int) -> bytes:
         parts: list[bytes] = []
         size = 0
         async with aclosing(self._transport.post(self.url, body, self._client, timeout)) as answer:
             async for chunk in answer:
                 size += len(chunk)
-                if size > MAX_ANSWER:
-                    raise ApiError(f"an answer of more than {MAX_ANSWER} bytes")
+                if size > most:
+                    raise ApiError(f"an answer of more than {most} bytes")
                 parts.append(chunk)
         return b"".join(parts)

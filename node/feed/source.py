@@ -135,6 +135,9 @@ def read_next(url: str, read: ReadBlock, chain: Chain, text: bytes, number: int,
         raise UnprovableError(f"{words}: a newer version is needed", number) from error
     except HiveDataError as error:
         raise LieError(f"{url}: block {number} is refused: {error}", number, text) from error
+    except (ArithmeticError, ValueError, TypeError, KeyError, RecursionError) as error:
+        # nobody foresaw it: one server's answer, whatever it is, must not end the node
+        raise ApiError(f"{url}: block {number} cannot be read ({type(error).__name__} {error})") from error
     check_place(url, block, number, previous)
     return block
 

@@ -41,6 +41,8 @@ _MOST_EACH = 4
 _AHEAD = 4
 #: Bytes of a snapshot, decompressed, that a node is ready to write before it knows whether the root is right.
 MOST_BYTES = 16 << 30
+#: Entries likewise: 64 bytes of each of a table's are held in memory until its root is known.
+MOST_ENTRIES = 20_000_000
 
 T = TypeVar("T")
 
@@ -81,7 +83,7 @@ class StateSync:
                 reports = await self._reports(manifest)
                 self._might_be(manifest, reports, authority)
                 weighed = await self._restore(manifest, offers[manifest], reports, authority, folder)
-            except (SyncError, StateError, FeedError) as error:
+            except (SyncError, StateError, FeedError, ApiError) as error:
                 refusals.append(f"block {manifest.height}: {error}")
                 self._log("sync_refused", {"height": manifest.height, "why": str(error)})
                 continue
@@ -98,7 +100,10 @@ class StateSync:
             if server.operator in found:
                 continue
             chain, group = self._genesis.chain, self._genesis.group
-            active = (await self._feed.ask(server, authorities(server.api, chain, group)))["active"]
+            try:
+                active = (await self._feed.ask(server, authorities(server.api, chain, group)))["active"]
+            except ApiError:
+                continue  # told and noted where it was asked
             if active in found.values():
                 return active
             found[server.operator] = active
@@ -124,7 +129,8 @@ class StateSync:
         ends_a_round = manifest.height % self._genesis.params.round_length == 0
         is_ours = manifest.genesis_hash == self._genesis.hash and manifest.height >= self._genesis.start_block
         trusted = self._trust is None or (manifest.height, manifest.root) == (self._trust.height, self._trust.root)
-        return is_ours and ends_a_round and trusted and manifest.raw_bytes <= MOST_BYTES
+        is_bearable = manifest.raw_bytes <= MOST_BYTES and manifest.entries <= MOST_ENTRIES
+        return is_ours and ends_a_round and trusted and is_bearable
 
     async def _reports(self, manifest: Manifest) -> list[Reported]:
         """What was reported of a height, from the proven blocks of the round that it begins."""

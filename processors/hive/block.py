@@ -208,6 +208,8 @@ def read_block(raw: bytes | dict[str, Any], chain: Chain) -> Block:
         raise HiveDataError("ids, roots and signatures of a block are hex") from error
     if len(previous) != 20 or len(root) != 20 or len(signature) != 65 or not _is_witness(envelope.witness):
         raise HiveDataError("a block's id and root have 20 bytes, its signature 65, its witness is an account")
+    if previous[:4] == b"\xff\xff\xff\xff":
+        raise HiveDataError("a block's number has 32 bits, and none follows the last one")
     header = Header(
         previous,
         time_from_text(envelope.timestamp),

@@ -85,8 +85,20 @@ class Setting:
 
 
 @pytest.fixture
-def setting(tmp_path):
+def setting(tmp_path, monkeypatch):
+    monkeypatch.setattr("node.runtime.CONFIRM_WITHIN", 1_000)  # the tests say when somebody is asked
     return Setting(tmp_path)
+
+
+def test_a_second_operator_is_asked_also_where_nothing_is_to_be_signed(setting, monkeypatch):
+    """Otherwise a quiet node would follow one operator's fork until it can go back no more."""
+    monkeypatch.setattr("node.runtime.CONFIRM_WITHIN", 4)
+    setting.turn()
+    assert setting.runtime.second.confirmed == 29
+    for expected in (29, 29, 29, 29, 34):
+        setting.chain.produce()
+        setting.turn()
+        assert setting.runtime.second.confirmed == expected
 
 
 def test_it_begins_with_a_block_that_two_operators_give_alike(setting):
@@ -126,13 +138,24 @@ def test_another_authority_on_chain_than_in_the_state_stops_it(setting):
     shown = setting.north.methods.accounts([GROUP], typed=True)[0]
     stranger = setting.chain.ledger.accounts["stranger"].owner
     shown["active"] = AUTHORITY.show(stranger, setting.chain.chain, True)
-    setting.north.answers["database_api.find_accounts"] = {"accounts": [shown]}
+    for api in (setting.north, setting.south):
+        api.answers["database_api.find_accounts"] = {"accounts": [shown]}
     with pytest.raises(FeedError, match="another active authority"):
         for _ in range(20):
             setting.turn()
             assert not setting.told("sent") and not setting.told("live")
             setting.chain.produce()
     assert setting.told("authority_differs")
+
+
+def test_one_operator_alone_cannot_stop_it_by_showing_another_authority(setting):
+    shown = setting.north.methods.accounts([GROUP], typed=True)[0]
+    shown["active"] = AUTHORITY.show(setting.chain.ledger.accounts["stranger"].owner, setting.chain.chain, True)
+    setting.north.answers["database_api.find_accounts"] = {"accounts": [shown]}
+    for _ in range(12):
+        setting.turn()
+        setting.chain.produce()
+    assert setting.told("live") and not setting.told("authority_differs")
 
 
 def outgoing(setting):

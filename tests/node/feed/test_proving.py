@@ -164,3 +164,22 @@ def test_it_ends_with_the_node_however_that_ends(texts):
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20)
     assert asyncio.run(gone(int(found.stdout)))
     assert found.stderr == ""
+
+
+def test_a_question_that_was_given_up_answers_no_other(texts):
+    """Otherwise the verdicts of good blocks would be read as those of the next ones."""
+
+    async def main():
+        prover = Prover(CHAIN)
+        good = [texts[0]] * 2_000
+        asking = asyncio.create_task(prover.reader(good))
+        await asyncio.sleep(0.5)
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+        read = await prover.reader([texts[3]] * 50)
+        await prover.close()
+        return read
+
+    read = asyncio.run(main())
+    with pytest.raises(HiveDataError):
+        read(texts[3], CHAIN)
