@@ -26,6 +26,7 @@ from node.feed.source import (
 )
 from processors.hive.block import Block, read_block
 from processors.hive.chain import Chain
+from processors.hive.errors import HiveDataError
 
 #: Seconds without a new block after which the other servers are asked for one too.
 ASK_OTHERS = 6.0
@@ -227,8 +228,11 @@ class Feed:
         """A block, and whether it was proven; where it cannot be, only its place is checked."""
         try:
             return Given(read_next(server.api.url, self._read, self._chain, text, number, previous), text), True
-        except UnprovableError:
-            block = read_block(text, self._chain)
+        except UnprovableError as error:
+            try:
+                block = read_block(text, self._chain)
+            except HiveDataError as unknown:  # a header of a later hardfork: its id cannot even be computed
+                raise ApiError(f"{error} ({unknown})") from unknown
             check_place(server.api.url, block, number, previous)
             return Given(block, text), False
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from processors.hive.chain import Chain
-from processors.hive.errors import HiveDataError
+from processors.hive.errors import HiveDataError, UnknownOperationError
 from processors.hive.types import (
     AssetType,
     Authority,
@@ -170,14 +170,14 @@ class StaticVariant(Type):
         if type(which) is str:  # hived takes index and name in either form
             which = self._index.get(which, -1)
         if type(which) is not int or not 0 <= which < len(self._alternatives):
-            raise HiveDataError(f"no such alternative: {str(x)[:60]}")
+            raise UnknownOperationError(f"no such alternative: {str(x)[:60]}")
         kind = self._alternatives[which][1]
         return Variant(which, None if kind is None else kind.parse(inner, chain))
 
     def unpack(self, reader: Reader) -> Variant:
         which = reader.varint()
         if which >= len(self._alternatives):
-            raise HiveDataError(f"no such alternative: {which}")
+            raise UnknownOperationError(f"no such alternative: {which}")
         kind = self._alternatives[which][1]
         return Variant(which, None if kind is None else kind.unpack(reader))
 

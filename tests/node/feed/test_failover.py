@@ -317,3 +317,22 @@ def test_a_question_that_is_called_off_is_not_counted_as_one_that_runs(many):
 
     asyncio.run(main())
     assert many.standing()[0] == "good"
+
+
+def test_a_header_of_a_later_hardfork_bans_nobody_and_waits(chain):
+    """Two honest servers give what this version cannot read: it says so, and goes on asking."""
+    many = Many(chain, "north", "south")
+    for api in many.apis:
+        usual = api.answers.get(RANGE) or ranges_of(chain)
+
+        def later(params, usual=usual):
+            found = usual(params)
+            for block in found["blocks"]:
+                if int(block["block_id"][:8], 16) == 20:
+                    block["extensions"] = [["a_thing_of_later", {}]]
+            return found
+
+        api.answers[RANGE] = later
+    found, error = many.fetch(2, LAST)
+    assert many.is_true(found, 2, 19) and isinstance(error, NobodyError)
+    assert "banned" not in many.standing()
