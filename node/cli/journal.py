@@ -22,7 +22,7 @@ from node.config import load_config
 from node.control import CONTROL
 from node.errors import ConfigError, JournalError
 from node.files import Disk
-from node.signer.approvals import Approvals, confirmation
+from node.signer.approvals import Approvals, approval, confirmation
 from node.signer.journal import Born, Journal
 from node.signer.private_files import read_private, write_new
 from node.signer.service_config import is_service, load_service_config
@@ -31,6 +31,7 @@ from processors.hive.times import time_to_text
 from state.errors import StoreLockedError
 
 _MOST_BYTES = 64 << 20
+_TXID = re.compile(r"[0-9a-f]{40}")
 _OP = re.compile(r"[0-9]{1,10}:[0-9]{1,5}:[0-9]{1,10}")
 config_option = click.option(
     "--config", "config_path", required=True, type=FILE, help="config.toml of the node, or signer.toml of its signer."
@@ -139,18 +140,21 @@ def confirm(config_path: Path, yes: bool, as_json: bool) -> None:
         "If these keys signed anything that is not in it, confirming can make this node sign the same payment twice.\n"
         "Is every other machine that held these keys stopped for good, and its last journal imported here?",
     )
-    _add(place, confirmation(found.born.height))
+    _add(place, confirmation(found.born))
     tell({"confirmed": True, "new": True}, f"confirmed: the journal since block {found.born.height}", as_json)
 
 
 @click.command()
 @click.argument("op", required=False)
+@click.argument("txid", required=False)
 @click.option("--list", "list_them", is_flag=True, help="List what was approved.")
 @config_option
 @json_option
-def approve(op: str | None, list_them: bool, config_path: Path, as_json: bool) -> None:
+def approve(op: str | None, txid: str | None, list_them: bool, config_path: Path, as_json: bool) -> None:
     """Approve the group transaction OP (HEIGHT:NUM:PREFIX, as `waggle status` shows it), with policy.manual.
 
+    What is approved is the transaction TXID: another one with the same OP is not. The running node tells it; where no
+    node can be asked, and with a signer.toml, name it as the log line `hold` of the signer does.
     The node may be running: it reads the approvals at every block.
 
     Example:  waggle approve 61500:61450:3735928559 --config config.toml
@@ -164,14 +168,15 @@ def approve(op: str | None, list_them: bool, config_path: Path, as_json: bool) -
         return
     if not _OP.fullmatch(op):
         raise ConfigError(f"{op} is no id of a group transaction: copy HEIGHT:NUM:PREFIX from `waggle status`")
+    if txid is not None and not _TXID.fullmatch(txid):
+        raise ConfigError(f"{txid[:80]} is no id of a transaction: it has 40 letters of hex")
     known = _known(config_path, place, op)
-    if known is None:
-        click.echo("The node was not asked (it does not run here): whether it knows this id is not known.", err=True)
-    elif not known:
-        raise ConfigError(f"the node has no group transaction {op} out: see `waggle status`")
-    _add(place, op)
-    body = {"approved": op, "known": known}
-    tell(body, "\n".join([f"approved: {op}", *(f"  {key}: {value}" for key, value in (known or {}).items())]), as_json)
+    word = approval(op, bytes.fromhex(_meant(op, txid, known)))
+    _add(place, word)
+    body = {"approved": word, "known": known}
+    tell(
+        body, "\n".join([f"approved: {word}", *(f"  {key}: {value}" for key, value in (known or {}).items())]), as_json
+    )
 
 
 def _place(config_path: Path) -> Place:
@@ -236,8 +241,22 @@ def _known(config_path: Path, place: Place, op: str) -> dict[str, Any] | None:
     )
 
 
+def _meant(op: str, txid: str | None, known: dict[str, Any] | None) -> str:
+    """The id of the transaction that is approved. Raises ConfigError."""
+    if known is None:
+        click.echo("The node was not asked (it does not run here): whether it knows this id is not known.", err=True)
+        if txid is None:
+            raise ConfigError(f"write `waggle approve {op} TXID` as the log line `hold` of this transaction shows it")
+        return txid
+    if not known:
+        raise ConfigError(f"the node has no group transaction {op} out: see `waggle status`")
+    if txid not in (None, known["txid"]):
+        raise ConfigError(f"the node has {known['txid']} out as {op}, not {txid}: look at it anew")
+    return str(known["txid"])
+
+
 def _is_confirmed(place: Place, born: Born | None) -> bool:
-    return born is not None and Approvals(place.approvals).has(confirmation(born.height))
+    return born is not None and Approvals(place.approvals).has(confirmation(born))
 
 
 def _held_until(place: Place, found: Journal) -> int:

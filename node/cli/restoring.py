@@ -8,9 +8,10 @@ import click
 from node.assembly import load_genesis
 from node.cli.key_options import json_option, tell
 from node.cli.opened import Tell, ask, config_option, disk_errors, held, working, yes_option
-from node.config import load_config
+from node.config import Config, load_config
 from node.errors import NodeError
 from node.files import DISK
+from node.signer.service_config import ServiceConfig, is_service, load_service_config
 from processors.genesis import Genesis
 from state.errors import SnapshotError
 from state.manifest import Manifest, expect
@@ -35,14 +36,16 @@ _COMPARE = (
 def restore(
     height: int, source: Path | None, trust: str | None, replace: bool, config_path: Path, yes: bool, as_json: bool
 ) -> None:
-    """Make the state of a stopped node from the snapshot of HEIGHT. Journal and keys stay as they are.
+    """Make the state of a stopped node, or remote signer, from the snapshot of HEIGHT. Journal and keys stay as they
+    are.
 
     Every entry is held against the snapshot's root; whether that root is the group's, only --trust tells for sure.
     Exit 0: done. 1: nothing was changed, and it is said why.
 
     Example:  waggle snapshot restore 101000000 --config /etc/waggle/config.toml
     """
-    config = load_config(config_path)
+    config: Config | ServiceConfig
+    config = load_service_config(config_path) if is_service(config_path) else load_config(config_path)
     genesis = load_genesis(config.genesis)
     folder, state = source or config.data / "snapshots", config.data / "state"
     manifest = read_manifest(folder, height)

@@ -1,19 +1,33 @@
 """What the operator has confirmed by hand: `waggle approve`. One word a line in a small file, read when it matters.
 
-A group transaction is approved by its id; a young journal by ``journal:`` and the height at which it began here.
+A group transaction is approved by its id and that of its bytes: another one in its place is not meant. A young journal
+is confirmed by ``journal:``, the height at which it began here and a hash of all that its beginning says.
 """
 
+from hashlib import sha256
 from pathlib import Path
+
+import msgspec
 
 from node.errors import JournalError
 from node.files import DISK, Files
+from node.signer.entries import Born
 
 _MOST = 1 << 20  # bytes
 
 
-def confirmation(height: int) -> str:
-    """The word by which the journal that began at ``height`` is confirmed."""
-    return f"journal:{height}"
+#: What the word begins with that confirms a journal.
+CONFIRMATION = "journal:"
+
+
+def confirmation(born: Born) -> str:
+    """The word by which a journal is confirmed: of this one beginning, since it has a number that nobody can guess."""
+    return f"{CONFIRMATION}{born.height}:{sha256(msgspec.json.encode(born)).hexdigest()[:32]}"
+
+
+def approval(op: str, txid: bytes) -> str:
+    """The word by which the transaction ``txid`` is approved that is out as ``op``."""
+    return f"{op} {txid.hex()}"
 
 
 class Approvals:

@@ -27,12 +27,16 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 class Born(msgspec.Struct, frozen=True):
-    """Since when the journal stands in its place: height and time of the block, ``until`` old keys are held back."""
+    """Since when the journal stands in its place: height and time of the block, ``until`` old keys are held back.
+
+    ``home``: the identity of its file. ``nonce``: random, of this beginning alone; empty in older journals.
+    """
 
     height: int
     time: int
     until: int
     home: int
+    nonce: str = ""
 
 
 def entry_of(fact: list[Any]) -> Entry | None:
@@ -57,8 +61,22 @@ def both(one: Entry | None, other: Entry) -> Entry:
     return Entry(one.payload, one.txid, times[0], max(one.op, other.op), times[1], asset, amount)
 
 
-def size_of(mark: bytes | None) -> int:
-    """What a mark says; one that cannot be read says that the journal must be taken for an old copy."""
+def born_of(fact: list[Any]) -> Born:
+    """The beginning that a line tells of. Raises ValueError, TypeError."""
+    _, height, time, until, home, *nonce = fact
+    if len(nonce) > 1 or not all(isinstance(text, str) for text in nonce):
+        raise ValueError("a beginning that is none")
+    return Born(int(height), int(time), int(until), int(home), *nonce)
+
+
+def size_of(mark: bytes | None, home: int) -> int:
+    """What a mark says whose file is ``home``; one that is no mark of that file says that the journal is an old copy.
+
+    A crash may have kept the second line from being written, or cut it off.
+    """
     if mark is None:
         return 0
-    return int(mark) if re.fullmatch(rb"[0-9]{1,18}\n", mark) else _ENDLESS
+    found = re.fullmatch(rb"([0-9]{1,18})\n(?:([0-9]{1,18})\n|[0-9]{0,18})", mark)
+    if found is None or (found[2] is not None and int(found[2]) != home):
+        return _ENDLESS
+    return int(found[1])

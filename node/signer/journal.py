@@ -5,22 +5,24 @@ signature, so it is dropped. Every line begins with the genesis hash. The facts:
 
 - ``[genesis, payload, txid, expiration, op, time, asset, amount]``: a payload was signed in a transaction (the last
   three are missing in journals of the first release);
-- ``[genesis, "born", height, time, until, home]``: from this block on the journal stands in this place; a key that is
-  older than that is held back while the block time is below ``until``;
+- ``[genesis, "born", height, time, until, home, nonce]``: from this block on the journal stands in this place; a key
+  that is older than that is held back while the block time is below ``until``;
 - ``[genesis, "key", public key, is new]``: a key as it was when it was seen here first.
 
-Beside it stands ``mark.journal``, with the size that it had after the newest line: a journal that is shorter than that
-is an old copy, even one that was written over the file in its place.
+Beside it stands ``mark.journal``, a new file after each line: the size that the journal had, and the identity of the
+mark itself. A journal that is shorter is an old copy, even one that was written over the file in its place; so is one
+whose mark was written over by an older one.
 """
 
 import json
+import secrets
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from node.errors import JournalError
 from node.files import DISK, Files
-from node.signer.entries import FIRST_RELEASE, Born, Entry, both, entry_of, size_of
+from node.signer.entries import FIRST_RELEASE, Born, Entry, born_of, both, entry_of, size_of
 
 __all__ = ["MARK", "RESTORED", "Born", "Entry", "Journal"]
 
@@ -35,6 +37,7 @@ class Journal:
 
     def __init__(self, path: Path, genesis_hash: bytes, files: Files = DISK) -> None:
         self._path = path
+        self._mark = path.with_name(MARK + path.name)
         self._files = files
         self._genesis = genesis_hash.hex()
         self._entries: dict[int, dict[str, Entry]] = {}
@@ -48,7 +51,8 @@ class Journal:
             self._files.append(path, b"")  # a node that could not write it learns so now
             self._home = self._files.identity(path)
             restored = self._files.read(path.with_name(RESTORED)) is not None
-            is_short = self._size < size_of(self._files.read(path.with_name(MARK + path.name)))
+            mark = self._files.read(self._mark)
+            is_short = mark is not None and self._size < size_of(mark, self._files.identity(self._mark))
         except OSError as error:
             raise JournalError(f"{path}: {error}: without its journal a node signs nothing") from error
         #: Whether the file is a copy of the one that was written to: what that one signed since, nobody knows.
@@ -116,12 +120,13 @@ class Journal:
 
     def begin(self, height: int, time: int, until: int) -> None:
         """The journal stands here from this block on; keys older than that are held back ``until``."""
-        self._append([["born", height, time, until, self._home]], begins=True)
+        born = Born(height, time, until, self._home, secrets.token_hex(16))
+        self._append([["born", height, time, until, self._home, born.nonce]], begins=True)
         try:
             self._files.remove(self._path.with_name(RESTORED))
         except OSError as error:
             raise JournalError(f"{self._path.with_name(RESTORED)}: {error}: remove it by hand") from error
-        self.born = Born(height, time, until, self._home)
+        self.born = born
         self.is_moved = False
         self._keys = {}
 
@@ -191,10 +196,13 @@ class Journal:
         lines = "".join(json.dumps([self._genesis, *fact]) + "\n" for fact in facts).encode()
         try:
             self._broken = True  # a line may be half written
+            if self.is_moved and not begins:  # it may grow past its mark, and stays an old copy all the same
+                self._files.replace(self._path.with_name(RESTORED), b"")
             self._files.append(self._path, lines)
             self._size += len(lines)
             if begins or not self.is_moved:  # until it begins anew, the mark is what tells that it is an old copy
-                self._files.replace(self._path.with_name(MARK + self._path.name), b"%d\n" % self._size)
+                self._files.replace(self._mark, b"%d\n" % self._size)
+                self._files.append(self._mark, b"%d\n" % self._files.identity(self._mark))
             self._broken = False
         except OSError as error:
             raise JournalError(f"{self._path}: {error}: nothing is signed") from error
@@ -225,7 +233,7 @@ class Journal:
     def _take(self, fact: list[Any], is_ours: bool) -> None:
         """Read a fact whoever's it is: what cannot be read may have been ours."""
         if fact[:1] == ["born"]:
-            born = Born(*map(int, fact[1:]))
+            born = born_of(fact)
             if is_ours:
                 self.born, self._keys = born, {}
         elif fact[:1] == ["key"]:

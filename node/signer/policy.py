@@ -5,7 +5,7 @@ from collections.abc import Callable
 import msgspec
 
 from node.agent import agrees
-from node.signer.approvals import Approvals, confirmation
+from node.signer.approvals import Approvals, approval, confirmation
 from node.signer.journal import Journal
 from node.signer.opinion import second_opinion
 from processors.authority import is_strict
@@ -13,6 +13,7 @@ from processors.authority_form import as_stored
 from processors.builder import group_transaction, operation_id, rotation_operation, transfer_operation
 from processors.genesis import Genesis
 from processors.hive.errors import HiveDataError
+from processors.hive.keys import public_key_to_text
 from processors.hive.operations import Operation
 from processors.hive.transaction import (
     Transaction,
@@ -107,20 +108,36 @@ def judge(
     return Verdict("sign", "abstained", opinion.why) if opinion is not None and opinion.packed is None else SIGN
 
 
-def consent(policy: Policy, journal: Journal, approvals: Approvals, op: str, key: bytes, now: int) -> Verdict:
-    """Whether the operator's word is needed, and there, for a transaction that may be signed. Raises JournalError."""
+def consent(
+    policy: Policy, journal: Journal, approvals: Approvals, key: bytes, now: int, *, word: str, words: str
+) -> Verdict:
+    """Whether the operator's word is needed, and there, for a transaction that may be signed. Raises JournalError.
+
+    ``word`` approves the transaction (node/signer/approvals.py), ``words`` tell what it does (:func:`told`).
+    """
     until = journal.held_until(key)
-    if now < until and journal.born is not None and not approvals.has(confirmation(journal.born.height)):
+    if now < until and journal.born is not None and not approvals.has(confirmation(journal.born)):
         detail = (
             f"this journal began at block {journal.born.height}, and the key is older: it signs in {until - now} s of "
             f"block time, or once you run `waggle journal confirm` because no other machine signed with it"
         )
         return Verdict("hold", "young_journal", detail)
-    if policy.manual and not approvals.has(op):
-        return Verdict("hold", "manual", f"look at it, then run `waggle approve {op}`")
+    if policy.manual and not approvals.has(word):
+        return Verdict("hold", "manual", words)
     if policy.dry_run:
         return Verdict("hold", "dry_run", "policy.dry_run: it would be signed now")
     return SIGN
+
+
+def told(genesis: Genesis, op: str, record: Record, payloads: list[Payload]) -> str:
+    """What the operator must see before his word: which transaction it is, and whom it pays or which keys it sets."""
+    if record.kind == "rotation":
+        authority, roles = rotation_of(genesis, record)
+        keys = [f"{public_key_to_text(key, genesis.chain.address_prefix)} ({weight})" for key, weight in authority.keys]
+        does = f"{', '.join(roles)}: {authority.threshold} of {', '.join(keys)}"
+    else:
+        does = "; ".join(f"{p.amount} {p.asset} (smallest units) to {p.to}, memo {p.memo!r}" for p in payloads)
+    return f"look at it, then run `waggle approve {approval(op, record.txid)}`: {does}"
 
 
 def spends_of(record: Record, payloads: list[Payload]) -> dict[int, tuple[str, int]]:

@@ -210,13 +210,15 @@ class RemoteSigner:
 
     def _exchange(self, wired: socket.socket, request: wire.Request) -> wire.Answer:
         data = wire.frame(request)
-        wired.settimeout(BLOCKS_TIMEOUT if isinstance(request, wire.Begin | wire.Apply | wire.Rewind) else TIMEOUT)
+        is_blocks = isinstance(request, wire.Begin | wire.Apply | wire.Rewind)
+        end = time.monotonic() + (BLOCKS_TIMEOUT if is_blocks else TIMEOUT)
         try:
+            _hurry(wired, end)
             wired.sendall(data)
-            kind, size = wire.body_size(_read(wired, wire.HEAD))
+            kind, size = wire.body_size(_read(wired, wire.HEAD, end))
             if kind != wire.TALK:
                 raise SignerError("the signer answered with blocks")
-            return wire.read_answer(_read(wired, size))
+            return wire.read_answer(_read(wired, size, end))
         except (OSError, ssl.SSLError) as error:
             self.close()  # an answer that comes later must not be taken for that to the next request
             raise SignerError(f"the signer does not answer ({error or type(error).__name__})") from error
@@ -256,9 +258,18 @@ def connect_tls(host: str, port: int, context: ssl.SSLContext) -> Connect:
     return connect
 
 
-def _read(wired: socket.socket, size: int) -> bytes:
+def _hurry(wired: socket.socket, end: float) -> None:
+    """The next call must be over at ``end``, by time.monotonic(): an answer in drops is none. Raises TimeoutError."""
+    left = end - time.monotonic()
+    if left <= 0:
+        raise TimeoutError("timed out")
+    wired.settimeout(left)
+
+
+def _read(wired: socket.socket, size: int, end: float) -> bytes:
     found = bytearray()
     while len(found) < size:
+        _hurry(wired, end)
         part = wired.recv(min(size - len(found), 1 << 16))
         if not part:
             raise ConnectionResetError("it hung up")

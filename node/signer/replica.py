@@ -13,19 +13,20 @@ from node.agent import Me, SignTransaction, first_difference, signatures_wanted
 from node.core import Log
 from node.errors import SignerError
 from node.files import DISK, Files
-from node.signer.approvals import Approvals
+from node.signer.approvals import Approvals, approval
 from node.signer.journal import Journal
-from node.signer.policy import Verdict
+from node.signer.policy import Verdict, told
 from node.signer.signer import Signer
-from node.signer.trusted import Round, Trusted, of_state, vouched
+from node.signer.trusted import NEVER, Round, Trusted, of_state, vouched
 from processors.engine import apply_block, begin
 from processors.errors import EngineError
 from processors.genesis import Genesis
 from processors.hive.block import Block, read_block
 from processors.hive.errors import HiveDataError, UnknownOperationError
 from state.errors import StateError
-from state.schema import MS, QUEUE
+from state.schema import MS, QUEUE, Record
 from state.state import State
+from state.verify import recomputed_root
 
 #: Beside the journal: the round that is believed.
 TRUSTED = "trusted.json"
@@ -67,10 +68,12 @@ class Replica:
         self._trust = trust
         self._trusted = Trusted(folder / TRUSTED, genesis, files)
         self._begun: Round | None = None
+        #: Whether a believed round covers what the store held when it was opened: files can come from anywhere.
+        self._is_covered = state.height < 0
         self._told: dict[str, str] = {}
         if state.height >= 0:
-            if self._trusted.since is None:  # a store that came from elsewhere: what was before it, nobody saw here
-                self._trusted.begin(state.head.timestamp)
+            if self.head_id not in self._trusted.places:  # it came from elsewhere: what was before, nobody saw here
+                self._trusted.begin(NEVER, self.head_id)
             self._check_place()
             self._begin_round()
 
@@ -108,23 +111,31 @@ class Replica:
         if self.state.height >= 0:
             raise SignerError(f"the state has begun: it is at {self.state.height}")
         block = self._read(text)
+        self._trusted.begin(0, block.id)
         try:
             begin(self.state, self.genesis, block)
         except EngineError as error:
             raise SignerError(str(error)) from error
-        self._trusted.begin(0)
         self._begin_round()
 
     def apply(self, texts: Iterable[bytes]) -> int:
         """Apply the next blocks; returns the height. Those before one that is refused stay applied."""
         if self.state.height < 0:
             raise SignerError(f"the state begins with block {self.genesis.start_block}")
+        before = self.head_id
         try:
             for text in texts:
                 self._apply(self._read(text))
-        finally:
-            self.state.flush()
+        except SignerError:
+            self._flush(before)
+            raise
+        self._flush(before)
         return self.state.height
+
+    def _flush(self, before: bytes) -> None:
+        """Write the blocks since ``before``: after where they lead, so that a crash makes no store of another's."""
+        self._trusted.move(before, self.head_id)
+        self.state.flush()
 
     def rewind(self, height: int) -> int:
         """Take the state back to ``height``: never before the round that the group vouched for."""
@@ -135,6 +146,7 @@ class Replica:
                 f"that chain is dead all the same, see docs/signer.md: trust"
             )
         if height < self.state.height:
+            self._trusted.move(self.head_id, self.block_id(height) or b"")
             try:
                 self.state.rewind(height)
             except StateError as error:
@@ -183,7 +195,7 @@ class Replica:
             return
         found = vouched(self._trusted.round, begun, self.state, self.account)
         if found is not None:
-            self._trusted.believe(found)
+            self._believed(found)
             self._log("vouched", {"height": found.height, "root": found.root.hex(), "alone": found.alone})
 
     def _begin_round(self) -> None:
@@ -191,14 +203,26 @@ class Replica:
         if self.state.root(self.state.height) is None or self.state.height % self.genesis.params.round_length:
             return
         begun = of_state(self.state)
+        if not self._is_covered and recomputed_root(self.state) != begun.root:
+            raise SignerError(
+                f"the entries in the store have another root than the {begun.root.hex()} that it tells of block "
+                f"{begun.height}: move its folder away and let the node stream it anew"
+            )
         believed, given = self._trusted.round, self._trust
         if given is not None and given.height == begun.height and given.root != begun.root:
             raise SignerError(f"the root of {begun.height} is {begun.root.hex()}, the configuration trusts another one")
         if begun.height == believed.height and believed.root not in (b"", begun.root):
             raise SignerError(f"the root of {begun.height} is {begun.root.hex()}, the group signed for another one")
+        if begun.height == believed.height and begun.root == believed.root and not self._is_covered:
+            self._believed(believed)
         if given is not None and given.height == begun.height >= believed.height and believed != begun:
-            self._trusted.believe(begun)
+            self._believed(begun)
         self._begun = begun
+
+    def _believed(self, found: Round) -> None:
+        """A round is believed whose root was found here: it covers everything that the store holds."""
+        self._trusted.believe(found)
+        self._is_covered = True
 
     def _check_place(self) -> None:
         """The store is of the chain that is believed. Raises SignerError."""
@@ -258,7 +282,8 @@ class Replica:
             return Verdict("hold", "not_wanted", f"the signer's own state has another transaction as {op}"), None
         for elsewhere in self.look():
             self._log("signed_elsewhere", {"op": elsewhere, "remedy": "see docs/signer.md: a key that signs elsewhere"})
-        held = self._without_trust(op)
+        record = self.state.need(MS, op)
+        held = self._without_trust(op, record)
         if held is not None:
             return self._tell(op, held), None
         believed = self._trusted.round
@@ -280,17 +305,23 @@ class Replica:
     def _wishes(self) -> list[SignTransaction]:
         return signatures_wanted(self.state, Me(self.account, self.signer.public_keys))
 
-    def _without_trust(self, op: str) -> Verdict | None:
+    def _without_trust(self, op: str, record: Record) -> Verdict | None:
         """Why the chain that a transaction was built on is not believed yet; None if it is."""
-        believed, built = self._trusted.round, self.state.need(MS, op).built
+        believed, built = self._trusted.round, record.built
         if first_difference(self.state) is not None:
             return Verdict("hold", "no_agreement", "the group agreed on another root than this signer's")
         if believed.height < built or self.state.height < believed.height:
             detail = f"built at {built}; the group has signed for the chain up to block {believed.height}"
             return Verdict("hold", "not_agreed_yet", detail)
-        if believed.alone and not self._approvals.has(op):
-            detail = f"no other member vouches for this chain: look at it elsewhere, then run `waggle approve {op}`"
-            return Verdict("hold", "own_word", detail)
+        if not self._is_covered:
+            detail = "since the signer opened its store the group has signed for no root: the next rounds bring one"
+            return Verdict("hold", "not_agreed_yet", detail)
+        if self.state.root(believed.height) != believed.root:
+            detail = f"the state does not know the root of block {believed.height} that the group has signed for"
+            return Verdict("hold", "not_agreed_yet", detail)
+        if believed.alone and not self._approvals.has(approval(op, record.txid)):
+            words = told(self.genesis, op, record, [self.state.need(QUEUE, number) for number in record.payloads])
+            return Verdict("hold", "own_word", f"no other member vouches for this chain: {words}")
         return None
 
     def _tell(self, op: str, verdict: Verdict) -> Verdict:

@@ -97,6 +97,8 @@ class Service:
 
     def answer(self, request: wire.Request) -> wire.Answer:
         """Carry out a request. What is refused has changed nothing but the blocks before the refused one."""
+        if self.failed.is_set():
+            return wire.Refused(f"the signer's store failed and it ends: {_REMEDY}")
         try:
             return self._carry_out(request)
         except (SignerError, JournalError) as error:

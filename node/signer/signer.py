@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from node.signer.age import look
-from node.signer.approvals import Approvals, confirmation
+from node.signer.approvals import Approvals, approval, confirmation
 from node.signer.journal import Journal
 from node.signer.keys import SecretKey
-from node.signer.policy import SIGN, Policy, Verdict, consent, judge, spends_of
+from node.signer.policy import SIGN, Policy, Verdict, consent, judge, spends_of, told
 from processors.genesis import Genesis
 from processors.hive.transaction import signing_digest
 from processors.report import report_digest
@@ -74,7 +74,7 @@ class Signer:
         if born is None or self._journal.is_moved:
             return None
         until = max((self._journal.held_until(key) for key in self._keys), default=0)
-        if now >= until or self._approvals.has(confirmation(born.height)):
+        if now >= until or self._approvals.has(confirmation(born)):
             return 0
         return until
 
@@ -98,11 +98,13 @@ class Signer:
         record = state.need(MS, op)
         now = state.need(HEAD).timestamp if now is None else now
         verdict = judge(state, self._genesis, op, record, self._policy, self._journal, denied, now)
-        if verdict.kind == "sign":
-            word = consent(self._policy, self._journal, self._approvals, op, key, now)
-            verdict = verdict if word is SIGN else word
         if verdict.kind != "sign":
             return verdict, None
-        spends = spends_of(record, [state.need(QUEUE, number) for number in record.payloads])
+        payloads = [state.need(QUEUE, number) for number in record.payloads]
+        word, words = approval(op, record.txid), told(self._genesis, op, record, payloads)
+        answer = consent(self._policy, self._journal, self._approvals, key, now, word=word, words=words)
+        if answer is not SIGN:
+            return answer, None
+        spends = spends_of(record, payloads)
         self._journal.write(record.payloads, record.txid, record.expiration, op, time=now, spends=spends)
         return verdict, self._keys[key].sign(signing_digest(record.tx, self._genesis.chain))

@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from node.errors import SignerError
 from node.files import Files
 from processors.genesis import Genesis
+from state.errors import StateError
 from state.schema import AUTHORITY, KEY, NODE, REPORT, RUNNER, Authority
 from state.state import State
 
@@ -110,10 +111,16 @@ class _Kept(msgspec.Struct, frozen=True):
     round: Round
     since: int
     included: frozenset[bytes]
+    places: tuple[bytes, ...] = ()
+
+
+#: Later than any block.
+NEVER = 1 << 62
 
 
 class Trusted:
-    """The round believed last, in a small file: it never goes back."""
+    """The round believed last, in a small file: it never goes back. Where it cannot be written, what it says stays as
+    it was, and StateError ends the process: the next one reads what the disk has."""
 
     def __init__(self, path: Path, genesis: Genesis, files: Files) -> None:
         self._path = path
@@ -123,6 +130,8 @@ class Trusted:
         #: Block time from which on every block was seen here; None = before the first one.
         self.since: int | None = None
         self.included: frozenset[bytes] = frozenset()
+        #: Ids of the blocks at which the store may stand that was written to here.
+        self.places: tuple[bytes, ...] = ()
         try:
             raw = files.read(path)
             kept = msgspec.json.decode(raw, type=_Kept) if raw is not None else None
@@ -131,27 +140,33 @@ class Trusted:
         if kept is not None and kept.genesis != genesis.hash:
             raise SignerError(f"{path} belongs to another genesis: name another data folder")
         if kept is not None:
-            self.round, self.since, self.included = kept.round, kept.since, kept.included
+            self.round, self.since, self.included, self.places = kept.round, kept.since, kept.included, kept.places
 
-    def begin(self, since: int) -> None:
-        """The first block was applied; ``since``: from which block time on all were seen here. Raises SignerError."""
-        self.since = since
-        self._keep()
+    def begin(self, since: int, head: bytes) -> None:
+        """A store begins at the block ``head``; ``since``: from which block time on all were seen here."""
+        self._keep(self.round, since, self.included, (head,))
+
+    def move(self, *heads: bytes) -> None:
+        """The store goes from one of these blocks to the other; called before it does."""
+        if self.places != heads:
+            self._keep(self.round, self.since or 0, self.included, heads)
 
     def believe(self, found: Round) -> None:
-        """A later round is believed now. Raises SignerError if that cannot be kept."""
-        self.round = found
-        self._keep()
+        """A round is believed now: from its first block on every one was seen, if that was not so for longer."""
+        since = found.time if self.since == NEVER else self.since or 0
+        self._keep(found, since, self.included, self.places)
 
     def include(self, txids: set[bytes]) -> None:
-        """Transactions that the journal holds stood in a block. Raises SignerError if that cannot be kept."""
+        """Transactions that the journal holds stood in a block."""
         if not txids <= self.included:
-            self.included |= txids
-            self._keep()
+            self._keep(self.round, self.since or 0, self.included | txids, self.places)
 
-    def _keep(self) -> None:
-        kept = _Kept(self._genesis, self.round, self.since or 0, self.included)
+    def _keep(self, believed: Round, since: int, included: frozenset[bytes], places: tuple[bytes, ...]) -> None:
+        kept = _Kept(self._genesis, believed, since, included, places)
         try:
             self._files.replace(self._path, msgspec.json.encode(kept))
         except OSError as error:
-            raise SignerError(f"{self._path}: {error}: nothing is signed") from error
+            raise StateError(
+                f"{self._path}: {error}: nothing is signed; start the signer once the disk is well"
+            ) from error
+        self.round, self.since, self.included, self.places = believed, since, included, places

@@ -12,6 +12,7 @@ from node.devnet.founding import MemberKeys
 from node.errors import FeedError
 from node.feed.rpc import Api
 from node.runtime import Runtime
+from node.signer.approvals import confirmation
 from node.signer.journal import Journal
 from node.signer.keys import SecretKey
 from node.signer.policy import Policy
@@ -136,7 +137,7 @@ class Machine:
         if journal is None or self.core is None or self.core.state.height < 0:
             return False
         now = self.core.state.head.timestamp
-        word = f"journal:{journal.born.height}" if journal.born is not None else ""
+        word = confirmation(journal.born) if journal.born is not None else ""
         confirmed = word in self.disk.files.get("approvals", b"").decode().splitlines()
         return not confirmed and all(now < journal.held_until(key.public) for key in self.keys)
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from node.signer.approvals import confirmation
 from node.sim.disk import Killed
 from node.sim.machine import Machine
 from node.sim.plan import SLOT_MS, Fault
@@ -49,7 +50,7 @@ class OperatorsFaults:
             self._later(1, lambda: self._confirm(machine))
         elif machine.holds_back():
             before = machine.disk.files.get("approvals", b"")
-            machine.disk.files["approvals"] = before + f"journal:{journal.born.height}\n".encode()
+            machine.disk.files["approvals"] = before + f"{confirmation(journal.born)}\n".encode()
             machine.held_at = None
             self.scene.count("journal_confirmed")
             self.scene.note(machine.name, "journal confirmed", height=journal.born.height)

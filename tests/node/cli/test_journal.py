@@ -12,7 +12,7 @@ from node.devnet.node_files import write_node
 from node.devnet.watching import PARAMETERS
 from node.errors import ConfigError, JournalError
 from node.genesis_text import to_toml
-from node.signer.approvals import Approvals
+from node.signer.approvals import Approvals, approval, confirmation
 from node.signer.journal import Journal
 from state.errors import StoreLockedError
 from state.store import LevelStore
@@ -66,7 +66,7 @@ def test_show_says_so_where_nothing_is_held_back(place, why):
     journal_of.begin(30, 1000, 0 if why == "until" else 1900)
     journal_of.note_key(b"\2" * 33, is_new=why == "new keys")
     if why == "confirmed":
-        Approvals(place[1] / "approvals").add("journal:30")
+        Approvals(place[1] / "approvals").add(confirmation(journal_of.born))
     text = run(journal, "show", "--config", place[0]).output
     assert "since block 30, nothing is held back" in text and "held back until" not in text
     assert json.loads(run(journal, "show", "--config", place[0], "--json").output)["held_until"] == 0
@@ -127,7 +127,7 @@ def test_confirm_asks_and_writes_the_word_of_this_beginning(place):
     assert approvals.words() == []
     run(journal, "confirm", "--config", place[0], "--yes")
     run(journal, "confirm", "--config", place[0], "--yes")
-    assert approvals.words() == ["journal:30"]
+    assert approvals.words() == [confirmation(found.born)]
 
 
 def test_confirm_where_nothing_is_held_back_says_so(place):
@@ -144,10 +144,12 @@ def test_an_old_copy_cannot_be_confirmed_before_it_begins_here(place):
 
 
 def test_approve_and_list(place):
-    found = run(approve, OP, "--config", place[0], "--json")
-    assert json.loads(found.stdout) == {"approved": OP, "known": None}
+    found = run(approve, OP, TXID.hex(), "--config", place[0], "--json")
+    assert json.loads(found.stdout) == {"approved": approval(OP, TXID), "known": None}
     assert "The node was not asked" in found.stderr
-    assert json.loads(run(approve, "--list", "--config", place[0], "--json").stdout) == {"approved": [OP]}
+    assert json.loads(run(approve, "--list", "--config", place[0], "--json").stdout) == {
+        "approved": [approval(OP, TXID)]
+    }
     assert OP in run(approve, "--list", "--config", place[0]).output
 
 
@@ -157,6 +159,14 @@ def test_approve_and_list(place):
 def test_what_is_no_id_is_not_approved(place, wrong):
     with pytest.raises(ConfigError):
         run(approve, wrong, "--config", place[0])
+    assert Approvals(place[1] / "approvals").words() == []
+
+
+@pytest.mark.parametrize("more", [(), ("11" * 19,), ("11" * 20 + "\n",), ("A" * 40,)])
+def test_where_no_node_is_asked_the_transaction_is_named(place, more):
+    """The id alone is a slot that another transaction can take."""
+    with pytest.raises(ConfigError, match=r"TXID|no id of a transaction"):
+        run(approve, OP, *more, "--config", place[0])
     assert Approvals(place[1] / "approvals").words() == []
 
 
@@ -180,9 +190,12 @@ def test_a_running_node_is_asked_what_it_is(place, monkeypatch):
         pytest.skip("a remote signer has no control socket")
     data.mkdir(exist_ok=True)
     (data / "control.sock").touch()
-    out = SimpleNamespace(op=OP, kind="payout", payloads=("p4: 1.234 HIVE to receiver",), txid="ab")
+    out = SimpleNamespace(op=OP, kind="payout", payloads=("p4: 1.234 HIVE to receiver",), txid=TXID.hex())
     monkeypatch.setattr("node.cli.journal.look", lambda config: (0, {}, SimpleNamespace(transactions=(out,))))
     assert "1.234 HIVE to receiver" in run(approve, OP, "--config", config).output
     with pytest.raises(ConfigError, match="has no group transaction 60:58:1 out"):
         run(approve, "60:58:1", "--config", config)
-    assert Approvals(data / "approvals").words() == [OP]
+    run(approve, OP, TXID.hex(), "--config", config)
+    with pytest.raises(ConfigError, match="look at it anew"):
+        run(approve, OP, "22" * 20, "--config", config)
+    assert Approvals(data / "approvals").words() == [approval(OP, TXID)]

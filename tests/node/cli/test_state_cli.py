@@ -454,3 +454,17 @@ def test_what_is_written_over_a_store_is_seen_there_alone():
 def test_every_command_has_an_example():
     for command in (rewind, inspect_command, *snapshot.commands.values()):
         assert "Example:" in command.help and "Exit 0" in command.help
+
+
+def test_a_remote_signers_state_is_restored_by_its_own_configuration(home, group, tmp_path):
+    root = told(snapshot, home, "create")["root"]
+    (home / "signer.toml").write_text(
+        '[signer]\naccount = "runner01"\ngenesis = "genesis.toml"\ndata = "signer"\nlisten = "unix:sock"\n'
+        '[keys]\nsigning = "signing.wif"\n'
+    )
+    words = ["restore", "80", "--from", str(home / "data" / "snapshots"), "--config", str(home / "signer.toml")]
+    found = CliRunner().invoke(snapshot, words)
+    assert found.exit_code == 0 and root in found.output
+    store = LevelStore(home / "signer" / "state", group.genesis.hash, create=False)
+    assert open_state(group.genesis, store).height == 80
+    store.close()

@@ -109,7 +109,15 @@ def test_a_crash_anywhere_in_a_look_never_leaves_a_journal_that_looks_whole(tmp_
             raise OSError(5, "dead")
         append(path, data)
 
-    journal._files = type("Files", (), {"append": staticmethod(crash), "replace": staticmethod(lambda *a: None)})()
+    journal._files = type(
+        "Files",
+        (),
+        {
+            "append": staticmethod(crash),
+            "replace": staticmethod(lambda *a: None),
+            "identity": staticmethod(lambda path: 1),
+        },
+    )()
     journal._files.remove = lambda path: None
     with contextlib.suppress(JournalError):
         look(journal, [ME], state, genesis)
@@ -199,3 +207,44 @@ def test_what_was_imported_into_nothing_is_none_of_the_first_release(tmp_path, s
         assert not found.is_of_first_release
     look(journal, [ME], state, genesis)
     assert held(journal, state) == genesis.params.header_lifetime
+
+
+def test_an_import_does_not_make_an_old_copy_whole(tmp_path, shown):
+    """It grows past its mark by it: from then on only ``journal.restored`` tells."""
+    genesis, state, _ = shown
+    begun(tmp_path, shown)
+    path = tmp_path / "journal"
+    old = path.read_bytes()
+    a_journal(tmp_path, genesis).write((999,), bytes(20), 5, "1:2:3")
+    path.write_bytes(old)
+    a_journal(tmp_path / "elsewhere", genesis).write((1000, 1001, 1002), bytes(20), 5, "1:2:3")
+    a_journal(tmp_path, genesis).merge(a_journal(tmp_path / "elsewhere", genesis).lines())
+    assert len(path.read_bytes()) > int((tmp_path / f"{MARK}journal").read_bytes().split()[0])
+    again = a_journal(tmp_path, genesis)
+    assert again.is_moved and path.with_name(RESTORED).exists()
+    look(again, [ME], state, genesis)
+    assert held(again, state) == genesis.params.header_lifetime
+
+
+def test_a_whole_folder_that_is_copied_back_over_itself_is_known_for_an_old_one(tmp_path, shown):
+    """`cp -a backup/. data/` keeps the files in their places: the mark of then names another file than that of now."""
+    genesis, state, _ = shown
+    data = tmp_path / "data"
+    begun(data, shown)
+    shutil.copytree(data, tmp_path / "backup")
+    a_journal(data, genesis).write((999,), bytes(20), 5, "1:2:3")
+    for file in (tmp_path / "backup").iterdir():
+        (data / file.name).write_bytes(file.read_bytes())
+    journal = a_journal(data, genesis)
+    assert journal.is_moved
+    look(journal, [ME], state, genesis)
+    assert held(journal, state) == genesis.params.header_lifetime
+    assert not a_journal(data, genesis).is_moved
+
+
+@pytest.mark.parametrize("kept", [b"", b"12"])
+def test_a_crash_while_the_mark_is_written_makes_it_no_copy(tmp_path, shown, kept):
+    begun(tmp_path, shown)
+    mark = tmp_path / f"{MARK}journal"
+    mark.write_bytes(mark.read_bytes().split(b"\n")[0] + b"\n" + kept)
+    assert not a_journal(tmp_path, shown[0]).is_moved

@@ -3,9 +3,11 @@
 import stat
 
 import pytest
+from msgspec.structs import replace
 
 from node.errors import JournalError
-from node.signer.approvals import Approvals
+from node.signer.approvals import Approvals, approval, confirmation
+from node.signer.entries import Born
 
 
 def test_a_word_counts_from_the_moment_it_is_written(tmp_path):
@@ -63,3 +65,15 @@ def test_a_file_that_cannot_be_read_is_no_confirmation(tmp_path):
     (tmp_path / "approvals").mkdir()
     with pytest.raises(JournalError):
         Approvals(tmp_path / "approvals").has("a")
+
+
+def test_what_confirms_a_journal_cannot_be_guessed_and_is_of_one_beginning():
+    one = Born(30, 1000, 1900, 7, "nonce")
+    words = {
+        confirmation(replace(one, **change)) for change in ({}, {"nonce": "n"}, {"home": 8}, {"time": 1}, {"until": 1})
+    }
+    assert len(words) == 5 and all(word.startswith("journal:30:") for word in words)
+
+
+def test_an_approval_is_of_one_transaction():
+    assert approval("60:1:2", b"\1" * 20) == "60:1:2 " + "01" * 20

@@ -342,3 +342,8 @@ def test_a_file_that_is_missing_is_told(home, name):
     (home / name).unlink()
     with pytest.raises(BackupError, match="a backup without it could not be restored"):
         files_of(load_config(home / "config.toml"))
+
+
+def test_the_word_for_the_journal_that_stands_here_is_none_for_its_copy(home):
+    (home / "data" / "approvals").write_text("word\njournal:30:ab\n61500:1:2 ab\njournal:")
+    assert files_of(load_config(home / "config.toml"))["data/approvals"] == b"word\n61500:1:2 ab\n"

@@ -14,7 +14,7 @@ from node.core import NodeCore
 from node.devnet.founding import GROUP, devnet_key, member_keys
 from node.devnet.group import VirtualGroup
 from node.outbox import Outbox
-from node.signer.approvals import Approvals
+from node.signer.approvals import Approvals, confirmation
 from node.signer.backup import write_restored
 from node.signer.journal import MARK, Journal
 from node.signer.policy import Policy
@@ -57,7 +57,7 @@ class Machine:
 
     def confirm(self):
         """What `waggle journal confirm` writes."""
-        Approvals(self.folder / "approvals").add(f"journal:{self.journal.born.height}")
+        Approvals(self.folder / "approvals").add(confirmation(self.journal.born))
 
     def holds(self):
         """The heights at which it said that it holds a signature back for the age of its journal."""

@@ -333,7 +333,7 @@ def test_from_its_beginning_on_old_keys_are_held_back(path):
     journal.note_key(new, is_new=True)
     for found in (journal, opened(path)):
         assert [found.held_until(key) for key in (old, new, unseen)] == [LATER, 0, LATER]
-        assert found.born == Born(30, NOW, LATER, found._home)
+        assert found.born == Born(30, NOW, LATER, found._home, journal.born.nonce)
         assert not found.is_moved
     journal.begin(40, LATER, LATER + 5)
     assert journal.held_until(new) == LATER + 5, "it begins anew for every key"

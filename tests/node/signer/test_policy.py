@@ -7,10 +7,10 @@ import pytest
 from msgspec.structs import replace
 
 from node.errors import JournalError
-from node.signer.approvals import Approvals
+from node.signer.approvals import Approvals, approval, confirmation
 from node.signer.journal import Journal
 from node.signer.opinion import Opinion
-from node.signer.policy import DAY, Policy, consent, judge, rebuild
+from node.signer.policy import DAY, Policy, consent, judge, rebuild, told
 from node.signer.signer import Signer
 from processors.authority import strict
 from processors.builder import group_transaction, rotation_operation
@@ -457,26 +457,34 @@ def test_only_receivers_that_are_named_are_paid(payout):
 # -- the operator's word
 
 
+def word_of(case):
+    return approval(case.op, case.record.txid)
+
+
 def consented(case, approvals, policy=None, key=None):
     now = case.state.need(HEAD).timestamp
-    return consent(policy or case.policy, case.journal, approvals, case.op, key or case.secret.public, now)
+    payloads = [case.state.need(QUEUE, number) for number in case.record.payloads]
+    words = told(case.genesis, case.op, case.record, payloads)
+    key = key or case.secret.public
+    return consent(policy or case.policy, case.journal, approvals, key, now, word=word_of(case), words=words)
 
 
 def test_with_manual_each_transaction_is_approved_by_its_id(either, tmp_path):
     either.policy = Policy(manual=True)
     either.stops("hold", "manual")
     approvals = Approvals(tmp_path / "approvals")
-    assert f"waggle approve {either.op}" in consented(either, approvals).detail
-    approvals.add("1:2:3")
-    assert consented(either, approvals).why == "manual"
-    approvals.add(either.op)
+    assert f"waggle approve {word_of(either)}`: " in consented(either, approvals).detail
+    for another in ("1:2:3", either.op, approval(either.op, bytes(20)), approval("1:2:3", either.record.txid)):
+        approvals.add(another)
+        assert consented(either, approvals).why == "manual", "that is another transaction"
+    approvals.add(word_of(either))
     assert consented(either, approvals).kind == "sign"
 
 
 def test_an_approval_is_no_judgement(either, tmp_path):
     """What policy refuses, no word of the operator signs."""
     approvals = Approvals(tmp_path / "approvals")
-    approvals.add(either.op)
+    approvals.add(word_of(either))
     signer = Signer([either.secret], either.journal, Policy(manual=True, allow=()), either.genesis, approvals)
     verdict, sig = signer.sign_transaction(either.state, either.op, either.secret.public, either.denied)
     assert (verdict.kind, verdict.why, sig) == ("refuse", "not_allowed", None)
@@ -499,12 +507,21 @@ def test_a_young_journal_holds_until_its_time_or_the_operators_word(either, tmp_
         either.journal.begin(77, now - 5, until)
         either.journal.note_key(either.secret.public, is_new=False)
         assert consented(either, approvals).why == why
-    either.journal.begin(78, now, now + 100)
-    assert consented(either, approvals).why == "young_journal"
+    approvals.add(confirmation(either.journal.born))
     approvals.add("journal:77")
-    assert consented(either, approvals).why == "young_journal", "the word was for another beginning"
-    approvals.add("journal:78")
+    either.journal.begin(77, now - 5, now + 100)
+    either.journal.note_key(either.secret.public, is_new=False)
+    assert consented(either, approvals).why == "young_journal", "the word was for another beginning, at the same block"
+    approvals.add(confirmation(either.journal.born))
     assert consented(either, approvals).kind == "sign"
+
+
+def test_before_his_word_the_operator_is_told_what_it_does(payout, rotation, tmp_path):
+    for case in (payout, rotation):
+        case.policy = Policy(manual=True)
+    nothing = Approvals(tmp_path / "approvals")
+    assert "1234 HIVE (smallest units) to receiver" in consented(payout, nothing).detail
+    assert "active" in consented(rotation, nothing).detail and "TST" in consented(rotation, nothing).detail
 
 
 def test_another_block_time_than_the_heads_can_be_the_one_that_counts(either):

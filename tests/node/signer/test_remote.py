@@ -1,5 +1,7 @@
 """A node whose keys are with a remote signer: the group works as ever, and the signer believes nobody alone."""
 
+from types import SimpleNamespace
+
 import msgspec
 import pytest
 from msgspec.structs import replace
@@ -7,7 +9,8 @@ from msgspec.structs import replace
 from node.devnet.founding import devnet_key, member_keys
 from node.errors import SignerError
 from node.signer import wire
-from node.signer.remote import FIRST_REST, LONGEST_REST, RemoteSigner, connect_unix
+from node.signer.approvals import confirmation
+from node.signer.remote import FIRST_REST, LONGEST_REST, RemoteSigner, _read, connect_unix
 from state.schema import DONE, MS, QUEUE, SIG
 from tests.node.signer.remotely import join_remotely, new_replica, serving, text_of, texts_of
 from tests.node.signer.test_policy import Shown
@@ -125,7 +128,7 @@ def test_until_when_its_keys_are_held_the_node_is_told_at_every_look(remote):
     replica._journal.begin(replica.height, node.state.head.timestamp, until)
     group.step()
     assert node.held_until() == until
-    replica.signer._approvals.add(f"journal:{replica.born}")
+    replica.signer._approvals.add(confirmation(replica._journal.born))
     group.step()
     assert node.held_until() == 0
     streaming.remote.height = -1
@@ -248,3 +251,14 @@ def test_a_signer_whose_keys_change_is_not_believed(tmp_path):
         pytest.raises(SignerError, match="other keys than before"),
     ):
         remote.signed_for([1], 0)
+
+
+def test_an_answer_in_drops_is_none(monkeypatch):
+    """One end for the whole of it: else a byte a second would hold the node up for hours."""
+    clock = iter(range(100))
+    monkeypatch.setattr("node.signer.remote.time", SimpleNamespace(monotonic=lambda: next(clock)))
+    left = []
+    wired = SimpleNamespace(settimeout=left.append, recv=lambda size: b"x")
+    with pytest.raises(TimeoutError):
+        _read(wired, 100, 5)
+    assert left == [5, 4, 3, 2, 1]

@@ -2,7 +2,7 @@
 
 from node.devnet.founding import devnet_key, found, genesis_document, member_keys
 from node.devnet.watching import PARAMETERS
-from node.signer.approvals import Approvals
+from node.signer.approvals import Approvals, confirmation
 from node.signer.journal import RESTORED, Journal
 from node.signer.policy import Policy
 from node.signer.signer import Signer
@@ -75,7 +75,8 @@ def test_new_keys_alone_are_not_held(tmp_path):
 def test_the_word_of_this_beginning_ends_it_and_no_other(tmp_path):
     mine, journal, approvals, _ = holding(tmp_path)
     journal.begin(30, 1_000, 1_900)
-    approvals.add("journal:29")
+    for guess in ("journal:29", "journal:30", "journal:30:"):
+        approvals.add(guess)
     assert mine.held_until(1_000) == 1_900
-    approvals.add("journal:30")
+    approvals.add(confirmation(journal.born))
     assert mine.held_until(1_000) == 0

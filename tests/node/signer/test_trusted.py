@@ -12,6 +12,7 @@ from node.devnet.founding import GROUP, MemberKeys, devnet_key, member_keys, one
 from node.devnet.group import VirtualGroup
 from node.errors import SignerError
 from node.files import DISK
+from node.signer.approvals import approval, confirmation
 from node.signer.replica import TRUSTED, Replica, Trust
 from node.signer.trusted import Round, Trusted, of_genesis, of_state, vouched
 from processors.genesis import pop_digest
@@ -118,9 +119,12 @@ def test_a_founder_without_others_has_its_own_word_alone(tmp_path):
     ask = (op, founder.signing_key.public, any_state(group).need(MS, op).txid)
     verdict, sig = replica.sign(*ask)
     assert (verdict.kind, verdict.why, sig) == ("hold", "own_word", None)
+    replica._approvals.add(approval(op, bytes(20)))
     replica._approvals.add(op)
+    assert replica.sign(*ask)[0].why == "own_word", "of another transaction"
+    replica._approvals.add(approval(op, ask[2]))
     assert replica.sign(*ask)[0].why == "young_journal", "of a fresh journal and an old key"
-    replica._approvals.add(f"journal:{replica.born}")
+    replica._approvals.add(confirmation(replica._journal.born))
     verdict, sig = replica.sign(*ask)
     assert verdict.kind == "sign" and sig is not None
 
@@ -234,7 +238,7 @@ def test_a_file_that_is_damaged_is_no_empty_one(tmp_path, content):
 
 def test_nor_is_that_of_another_genesis(tmp_path):
     one, two = new_group(tmp_path / "a"), new_group(tmp_path / "b", 4)
-    Trusted(tmp_path / TRUSTED, one.genesis, DISK).begin(0)
+    Trusted(tmp_path / TRUSTED, one.genesis, DISK).begin(0, b"")
     with pytest.raises(SignerError, match="another genesis"):
         Trusted(tmp_path / TRUSTED, two.genesis, DISK)
 
