@@ -33,15 +33,15 @@ class Api:
         self._ids = itertools.count(1)
 
     async def raw(
-        self, method: str, params: Any, timeout: float | None = None, *, most: int = MAX_ANSWER
+        self, method: str, params: Any, timeout: float | None = None, *, most: int | None = None
     ) -> msgspec.Raw:
-        """The undecoded result of at most ``most`` bytes; ``timeout`` in seconds if not the server's usual one.
+        """The undecoded result of at most ``most`` bytes (MAX_ANSWER); ``timeout`` in seconds if not the usual one.
 
         Raises ApiError, and BroadcastRefusedError for an error that the server names.
         """
         body = msgspec.json.encode({"jsonrpc": "2.0", "id": next(self._ids), "method": method, "params": params})
         try:
-            text = await self._read(body, timeout or self._timeout, most)
+            text = await self._read(body, timeout or self._timeout, MAX_ANSWER if most is None else most)
         except ApiError as error:
             raise ApiError(f"{self.url}: {method}: {error}") from error
         try:
@@ -56,7 +56,7 @@ class Api:
     async def call(self, method: str, params: Any) -> Any:
         """The decoded result. Raises ApiError."""
         try:
-            return msgspec.json.decode(await self.raw(method, params, most=MAX_CALL))
+            return msgspec.json.decode(await self.raw(method, params, most=min(MAX_CALL, MAX_ANSWER)))
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise ApiError(f"{self.url}: {method}: not JSON") from error
         except BroadcastRefusedError as error:
