@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from node import birth
+from state.store import sync_path
 
 
 class Files(Protocol):
@@ -53,7 +54,7 @@ class Disk:
         finally:
             os.close(handle)
         if is_new or not data:  # of a file that is there already nobody knows whether its name was ever synced
-            _sync_folder(path.parent)
+            sync_path(path.parent)
 
     def cut(self, path: Path, size: int) -> None:
         handle = os.open(path, os.O_WRONLY)
@@ -72,12 +73,12 @@ class Disk:
         finally:
             os.close(handle)
         os.replace(fresh, path)
-        _sync_folder(path.parent)
+        sync_path(path.parent)
 
     def remove(self, path: Path) -> None:
         if path.exists():
             path.unlink()
-            _sync_folder(path.parent)
+            sync_path(path.parent)
 
     def identity(self, path: Path) -> int:
         return birth.identity(path)
@@ -91,18 +92,10 @@ def _make_folder(folder: Path) -> None:
     if not folder.exists():
         _make_folder(folder.parent)
         folder.mkdir(exist_ok=True)
-        _sync_folder(folder.parent)
+        sync_path(folder.parent)
 
 
 def _write(handle: int, data: bytes) -> None:
     while data:
         data = data[os.write(handle, data) :]
     os.fsync(handle)
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -136,8 +136,7 @@ class Runtime:
             await self._catch_up(server, view, stop)
         taken_back = await self.healing.attempt()
         if taken_back is not None:
-            self.second.forget_from(taken_back)
-            self.rewound(taken_back)
+            self._forget_from(taken_back)
         moved = state.height - before
         self._watch_for_standstill(moved, server)
         if moved <= 0 or stop.is_set() or self.servers.is_banned(server):
@@ -247,9 +246,13 @@ class Runtime:
             raise ApiError(f"{error}; two operators have our block {height}: asking again")
         await self.second.blame(height, state.height, state.head.block_id)
         self.core.rewind(height)
+        self._forget_from(height)
+        self._log("rewound", {"height": height, "why": str(error)})
+
+    def _forget_from(self, height: int) -> None:
+        """The state was taken back: whoever keeps something of the blocks after ``height`` lets go of it."""
         self.second.forget_from(height)
         self.rewound(height)
-        self._log("rewound", {"height": height, "why": str(error)})
 
     def _log_round(self) -> None:
         height = self.core.state.height

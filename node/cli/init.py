@@ -13,18 +13,19 @@ import click
 import msgspec
 
 from node.assembly import load_genesis
-from node.cli.key_options import FILE, json_option, now, password_option, tell, warn
+from node.cli.key_options import FILE, asked_wif, json_option, now, password_option, tell, warn
 from node.config import ApiConfig, load_config
 from node.config_text import MAIN_CHAIN, PUBLIC_APIS, config_text
 from node.errors import ConfigError, KeyFileError
 from node.options import problems
 from node.signer.keyfile import info_of, write_sealed
-from node.signer.keys import SecretKey, load_keys, new_key, parse_wif
-from node.signer.passwords import ask_hidden, source
-from node.signer.private_files import sync_folder, write_new
+from node.signer.keys import SecretKey, load_keys, new_key
+from node.signer.passwords import source
+from node.signer.private_files import write_new
 from processors.genesis import Genesis
 from processors.hive.keys import public_key_to_text
 from processors.hive.names import is_account_name
+from state.store import sync_path
 
 #: Bytes of a genesis document.
 _MOST = 1 << 20
@@ -188,7 +189,7 @@ def _write(wanted: _Wanted, keys: dict[str, SecretKey], password: str) -> None:
             write_sealed(fresh / f"{role}.key", key, info, password)
         load_config(fresh / "config.toml")
         os.rename(fresh, target)  # over an empty folder, never over one with something in it
-        sync_folder(target.parent)
+        sync_path(target.parent)
     except OSError as error:
         raise ConfigError(f"{target}: {error.strerror}: name a new folder") from None
     finally:
@@ -240,12 +241,7 @@ def _asked(option: str, question: str, default: str | None = None) -> str:
 
 def _asked_key(account: str) -> SecretKey:
     question = f"Active private key of {account} (WIF, it is not shown): "
-    key = parse_wif(ask_hidden(question, "name a file that holds the WIF with --account-key").strip())
-    if key is None:
-        raise KeyFileError(
-            "that is no private key in WIF form: nothing was written. It begins with 5 and has 51 letters"
-        )
-    return key
+    return asked_wif(question, "name a file that holds the WIF with --account-key")
 
 
 def _one_key(path: Path) -> SecretKey:

@@ -3,12 +3,8 @@
 The configuration may be a node's (config.toml) or that of a remote signer (signer.toml): whoever holds the journal.
 """
 
-import fcntl
-import os
 import re
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +13,7 @@ import msgspec
 
 from node.assembly import load_genesis
 from node.cli.key_options import FILE, json_option, tell
+from node.cli.opened import held
 from node.cli.status import look
 from node.config import load_config
 from node.control import CONTROL
@@ -28,7 +25,6 @@ from node.signer.private_files import read_private, write_new
 from node.signer.service_config import is_service, load_service_config
 from processors.genesis import Genesis
 from processors.hive.times import time_to_text
-from state.errors import StoreLockedError
 
 _MOST_BYTES = 64 << 20
 _TXID = re.compile(r"[0-9a-f]{40}")
@@ -86,7 +82,7 @@ def export(file: Path, config_path: Path, as_json: bool) -> None:
     Example:  waggle journal export journal.lines --config config.toml
     """
     place = _place(config_path)
-    with _stopped(place):
+    with held(place.data / "state"):
         found = _peek(place)
         lines = found.lines()
     write_new(file, "".join(f"{line}\n" for line in lines).encode())
@@ -112,7 +108,7 @@ def import_command(file: Path, config_path: Path, as_json: bool) -> None:
         lines = raw.decode("ascii").splitlines()
     except UnicodeDecodeError:
         raise JournalError(f"{file} is no export of a journal") from None
-    with _stopped(place):
+    with held(place.data / "state"):
         new = Journal(place.data / "journal", place.genesis.hash).merge(lines)
     words = f"taken over: {new} new signatures of {len(lines)}"
     tell({"file": str(file), "signatures": len(lines), "new": new}, words, as_json)
@@ -205,23 +201,6 @@ class _Reading(Disk):
 
     def remove(self, path: Path) -> None:
         """Nothing is removed."""
-
-
-@contextmanager
-def _stopped(place: Place) -> Iterator[None]:
-    """While no node or signer holds the folder: its state is locked as they lock it. Raises StoreLockedError."""
-    folder = place.data / "state"
-    if not folder.is_dir():
-        yield  # nothing ever ran here
-        return
-    held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError:
-        raise StoreLockedError(f"{folder} is held by another process: stop that node first") from None
-    finally:
-        os.close(held)
 
 
 def _known(config_path: Path, place: Place, op: str) -> dict[str, Any] | None:

@@ -8,6 +8,10 @@ from typing import Any, TypeVar
 
 import click
 
+from node.errors import KeyFileError
+from node.signer.keys import SecretKey, parse_wif
+from node.signer.passwords import ask_hidden
+
 F = TypeVar("F", bound=Callable[..., Any])
 FILE = click.Path(path_type=Path)
 _WAYS = "prompt, file:PATH or credential:NAME (systemd). Never the password itself."
@@ -26,6 +30,16 @@ def prefix_option(function: F) -> F:
 def password_option(what: str, name: str = "--password") -> Callable[[F], F]:
     """--password: where the password comes from."""
     return click.option(name, default="prompt", show_default=True, help=f"Where {what} comes from: {_WAYS}")
+
+
+def asked_wif(question: str, remedy: str) -> SecretKey:
+    """A private key that is typed and not shown. Raises KeyFileError, with ``remedy`` where nobody can type."""
+    key = parse_wif(ask_hidden(question, remedy).strip())
+    if key is None:
+        raise KeyFileError(
+            "that is no private key in WIF form: nothing was written. It begins with 5 and has 51 letters"
+        )
+    return key
 
 
 def now() -> str:

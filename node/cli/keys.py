@@ -5,13 +5,13 @@ from pathlib import Path
 
 import click
 
-from node.cli.key_options import FILE, json_option, now, password_option, prefix_option, tell, warn
+from node.cli.key_options import FILE, asked_wif, json_option, now, password_option, prefix_option, tell, warn
 from node.cli.keys_backup import backup_command, restore_command
 from node.cli.keys_kept import change, check, export_public, list_command
 from node.errors import ConfigError, KeyFileError
 from node.signer.keyfile import ROLES, info_of, write_sealed
-from node.signer.keys import SecretKey, key_from_password, load_keys, new_key, open_keys, parse_wif, write_key
-from node.signer.passwords import Password, ask_hidden, once, source
+from node.signer.keys import SecretKey, key_from_password, load_keys, new_key, open_keys, write_key
+from node.signer.passwords import Password, once, source
 from node.signer.secret import HiddenText
 from processors.genesis import genesis_hash, pop_digest
 from processors.hive.keys import public_key_to_text
@@ -66,7 +66,11 @@ def import_command(
     Example:  waggle keys import signing.key --from signing.wif
     """
     keeper = _Keeper(path, role, account, prefix, source(password), is_plain=False)
-    tell(*keeper.keep(_asked_wif() if wif_path is None else _one_key(wif_path)), as_json)
+    if wif_path is None:
+        key = asked_wif("Private key (WIF): ", "name the file that holds the WIF with --from")
+    else:
+        key = _one_key(wif_path)
+    tell(*keeper.keep(key), as_json)
     warn("whoever has seen the WIF has the key, whatever its file is now. A key made here was never outside")
     if wif_path is not None:
         warn(f"{wif_path} still holds the key in the clear: destroy it, and every copy. Run: shred -u {wif_path}")
@@ -142,15 +146,6 @@ class _Keeper:
             write_sealed(self._path, key, info, self._password.read_new(str(self._path)))
         text = public_key_to_text(key.public, self._prefix)
         return {"path": str(self._path), "public_key": text}, text
-
-
-def _asked_wif() -> SecretKey:
-    key = parse_wif(ask_hidden("Private key (WIF): ", "name the file that holds the WIF with --from").strip())
-    if key is None:
-        raise KeyFileError(
-            "that is no private key in WIF form: nothing was written. It begins with 5 and has 51 letters"
-        )
-    return key
 
 
 def _one_key(path: Path) -> SecretKey:

@@ -26,10 +26,10 @@ from node.feed.segment import (
     pack_frame,
     segment_path,
     segments,
-    sync_folder,
     texts_of,
 )
 from processors.hive.errors import HiveDataError
+from state.store import sync_path
 
 _LOCK = "lock"
 
@@ -218,7 +218,7 @@ class Archive:
             if self._handle is None:
                 path = segment_path(self.folder, first)
                 self._handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-                sync_folder(self.folder)
+                sync_path(self.folder)
             size = os.fstat(self._handle).st_size
             data = pack_frame(first, self._pending, self._pending_previous, identity)
             try:
@@ -262,7 +262,7 @@ class Archive:
             if not frames:
                 os.close(handle)
                 path.unlink()
-                sync_folder(self.folder)
+                sync_path(self.folder)
                 continue
             self._end = frames[-1].last, frames[-1].last_id
             if (frames[-1].last + 1) % SEGMENT_BLOCKS == 0:

@@ -15,9 +15,9 @@ from node.feed.segment import (
     pack_frame,
     segment_path,
     segments,
-    sync_folder,
     texts_of,
 )
+from state.store import sync_path
 
 
 def compact(folder: Path) -> int:
@@ -52,7 +52,7 @@ def _compact_segment(path: Path, start: int) -> bool:
             out.flush()
             os.fsync(out.fileno())
     os.replace(fresh, path)
-    sync_folder(path.parent)
+    sync_path(path.parent)
     return True
 
 

@@ -91,15 +91,6 @@ def opened(path: Path) -> Iterator[int]:
         os.close(handle)
 
 
-def sync_folder(folder: Path) -> None:
-    """The names in a folder are on disk after this."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def pack_frame(first: int, texts: list[bytes], previous: bytes, last_id: bytes) -> bytes:
     """A header and the packed ``texts`` of the blocks from ``first`` on, one a line."""
     raw = b"".join(text + b"\n" for text in texts)

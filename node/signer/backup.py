@@ -23,10 +23,11 @@ from node.errors import NodeError
 from node.signer import sealing
 from node.signer.approvals import CONFIRMATION
 from node.signer.journal import MARK, RESTORED
-from node.signer.private_files import sync_folder, write_synced
+from node.signer.private_files import write_synced
 from node.signer.replica import TRUSTED
 from node.signer.secret import HiddenBytes, HiddenText
 from node.signer.service_config import ServiceConfig
+from state.store import sync_path
 
 JOURNAL = "journal"
 #: Files that lie outside of the configuration's folder come under this name, with their whole path.
@@ -153,7 +154,7 @@ def write_restored(files: Mapping[str, bytes], into: Path) -> list[Path]:
             os.rename(fresh, target)  # takes the place of an empty folder alone
         finally:
             shutil.rmtree(fresh, ignore_errors=True)
-        sync_folder(target.parent)
+        sync_path(target.parent)
     except OSError as error:
         raise BackupError(f"{into}: {error.strerror}: name a new folder where this user may write") from None
     return [target / name for name in sorted(whole)]
@@ -170,7 +171,7 @@ def _write_all(files: Mapping[str, bytes], folder: Path) -> None:
                 _make(place)
         write_synced(folder / name, data)
     for place in [folder, *(path for path in folder.rglob("*") if path.is_dir())]:
-        sync_folder(place)
+        sync_path(place)
 
 
 def _make(folder: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from node.errors import KeyFileError
 from node.signer.secret import HiddenBytes
+from state.store import sync_path
 
 #: Mode bits by which others than the owner could get at a file.
 OTHERS = 0o077
@@ -63,7 +64,7 @@ def _write(path: Path, data: bytes, *, is_new: bool) -> None:
                 os.replace(fresh, path)
         finally:
             fresh.unlink(missing_ok=True)
-        sync_folder(path.parent)
+        sync_path(path.parent)
     except FileExistsError:
         raise KeyFileError(f"{path} exists, or a folder on its way is a file: a key is never overwritten") from None
     except OSError as error:
@@ -78,15 +79,6 @@ def write_synced(path: Path, data: bytes) -> None:
         left = memoryview(data)
         while left:
             left = left[os.write(handle, left) :]
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def sync_folder(folder: Path) -> None:
-    """The names in a folder are on disk when this returns. Raises OSError."""
-    handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    try:
         os.fsync(handle)
     finally:
         os.close(handle)
