@@ -1,5 +1,4 @@
-"""What holds for every test: how long hypothesis takes to draw is the machine's affair (its tables are made in the first
-run of a clone), and fails nothing."""
+"""What holds for every test: the time that hypothesis takes to draw is the machine's affair, and fails nothing."""
 
 from hypothesis import HealthCheck, settings
 
