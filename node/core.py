@@ -40,8 +40,6 @@ from state.state import State
 LIVE_WITHIN = 20
 #: Blocks after which what was not seen is sent again, besides the present irreversibility lag.
 AGAIN_AFTER = 20
-#: What was refused is tried again after 1 block, then 2, 4, ... at most so many.
-LONGEST_REST = 32
 #: Lifetime of the node's own custom_json transactions, in seconds.
 JSON_LIFETIME = 300
 #: However far behind its head a server says the irreversible block is, no more than this counts.
@@ -105,7 +103,6 @@ class NodeCore:
         #: Why a group transaction is not signed as a matter of course: id -> (event, why, detail), told last.
         self.told: dict[str, tuple[str, str, str]] = {}
         self._signer_lost: int | None = None  # height at which it was said last that the signer does not answer
-        self._resting: dict[str, tuple[int, int]] = {}  # content -> (height to try again at, blocks of rest)
         #: H of the round in which the group agreed on another root than ours: then this node signs nothing.
         self.halted_at: int | None = first_difference(state)
 
@@ -125,7 +122,7 @@ class NodeCore:
         """Take the state back to what it was after block ``height``. Raises StateError; the journal forgets nothing."""
         self.state.rewind(height)
         self._outbox.forget(lambda content, sent: sent > height)
-        self.told, self._resting = {}, {}
+        self.told = {}
         self.halted_at = first_difference(self.state)
 
     def block_id(self, height: int) -> bytes | None:
@@ -135,14 +132,19 @@ class NodeCore:
         undo = self.state.undo(height)
         return undo.block_id if undo is not None else None
 
-    def questions(self) -> set[bytes]:
-        """Ids of earlier transactions that two servers must deny before this node signs again."""
-        found: set[bytes] = set()
+    def questions(self) -> dict[bytes, int]:
+        """Ids of earlier transactions that two servers must deny before this node signs again.
+
+        With each goes the height at which the oldest of its record's payloads was queued: none was built before.
+        """
+        found: dict[bytes, int] = {}
         now = self.state.head.timestamp
         for _, record in self.state.walk(MS):
             payloads = [self.state.need(QUEUE, number) for number in record.payloads]
             past = {txid for payload in payloads for txid in payload.past}
-            found |= (past | self._signed_for(record, now)) - {record.txid}
+            queued = min(payload.queued for payload in payloads)
+            for txid in (past | self._signed_for(record, now)) - {record.txid}:
+                found[txid] = min(queued, found.get(txid, queued))
         return found
 
     def newest_to_sign(self) -> int:
@@ -163,7 +165,7 @@ class NodeCore:
             return []
         is_reached = self._reach_signer()
         lag = min(MAX_LAG, max(0, view.head_number - view.irreversible_number))
-        not_before = {content: again for content, (again, _) in self._resting.items()}
+        not_before = {content: again for content, (again, _) in self._outbox.resting.items()}
         memory = Memory(self._outbox.sent, AGAIN_AFTER + lag, not_before)
         jsons: list[Outgoing] = []
         broadcasts: list[Outgoing] = []
@@ -194,6 +196,11 @@ class NodeCore:
         for op in self._signer.look(self.state):
             self._log("signed_elsewhere", {"op": op, "remedy": _ELSEWHERE})
 
+    @property
+    def begins_journal(self) -> bool:
+        """As Signing.begins."""
+        return self._signer.begins
+
     def held_until(self) -> int | None:
         """As Signing.held_until; None also while nobody can tell."""
         try:
@@ -203,14 +210,11 @@ class NodeCore:
 
     def sent(self, outgoing: Outgoing) -> None:
         """A server took it."""
-        self._resting.pop(outgoing.content, None)
         self._outbox.add(outgoing.content, self.state.height)
 
     def refused(self, outgoing: Outgoing) -> None:
-        """No server took it: it rests, longer each time."""
-        _, rest = self._resting.get(outgoing.content, (0, 0))
-        rest = min(max(1, 2 * rest), LONGEST_REST)
-        self._resting[outgoing.content] = (self.state.height + rest, rest)
+        """No server took it."""
+        self._outbox.refuse(outgoing.content, self.state.height)
 
     # -- inside
 
@@ -303,8 +307,6 @@ class NodeCore:
             return rest.rpartition(":")[0] not in ops
 
         self._outbox.forget(is_gone)
-        height = self.state.height
-        self._resting = {content: rest for content, rest in self._resting.items() if not is_gone(content, height)}
         self.told = {op: reason for op, reason in self.told.items() if op in ops}
 
 

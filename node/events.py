@@ -123,6 +123,12 @@ _CHAIN = {
         "A step towards taking the group account back, or a rotation that must leave the owner authority as it is.",
         "tell every member now; protocol section 12 says what it can lead to",
     ),
+    "present_unconfirmed": Event(
+        "warning",
+        {"height": "block"},
+        "The journal of signatures begins, and no second operator says that this block is the chain's present.",
+        "nothing if it passes within a minute; else run `waggle doctor` and name another server in [[api]]",
+    ),
     "authority_differs": Event(
         "warning",
         {"role": "owner, active or posting", "height": "block", "try": "how often seen"},
@@ -167,6 +173,12 @@ _FEED = {
         {"height": "block", "operators": "who gave it alike", "why": "what cannot be serialised"},
         "A block holds what this version cannot serialise; two operators gave it alike, so it was taken.",
         "install a newer version: until then two operators are believed for such blocks",
+    ),
+    "block_refused": Event(
+        "error",
+        {"height": "block", "operators": "who gave it alike", "why": "what is wrong with it"},
+        "Two operators give the same block, and this version cannot prove it: it is not taken, and nobody is banned.",
+        "install a newer version; if there is none, compare the kept block with other members and report it",
     ),
 }
 _ACTING = {

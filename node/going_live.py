@@ -1,9 +1,11 @@
-"""What a node makes sure of before it acts: the chain's authorities are those of its state (protocol section 2)."""
+"""What a node makes sure of before it acts: that this is the chain's present, where a journal begins at it, and that
+the chain's authorities are those of its state (protocol section 2)."""
 
 from node.agent import is_groups_own
-from node.core import MAX_LAG, ChainView, Log, NodeCore
+from node.core import LIVE_WITHIN, MAX_LAG, ChainView, Log, NodeCore
 from node.errors import ApiError, FeedError
 from node.feed.feed import Feed
+from node.feed.second import Second
 from node.feed.servers import Server
 from node.sending import authorities
 from processors.hive.keys import public_key_to_text
@@ -16,20 +18,29 @@ _TRIES = 5
 class GoingLive:
     """Asked at each block of a live node until it is sure."""
 
-    def __init__(self, core: NodeCore, feed: Feed, log: Log) -> None:
+    def __init__(self, core: NodeCore, feed: Feed, second: Second, log: Log) -> None:
         self._core = core
         self._feed = feed
+        self._second = second
         self._log = log
         self._tries = 0
-        self._is_sure = False
+        self._is_sure = self._is_waiting = False
 
     async def is_sure(self, view: ChainView) -> bool:
         """Compare the authorities of the state with the chain's, once live; a lasting difference stops the node.
 
-        One operator's word is enough to find them equal, and two operators' to find them different.
+        One operator's word is enough to find them equal, and two operators' to find them different. Where a journal
+        begins, two must say that this is the present: it holds its keys back from there on, for as long as what they
+        signed elsewhere can live, and under an old head that would be too short.
         """
         if self._is_sure:
             return True
+        height = self._core.state.height
+        if self._core.begins_journal and not await self._second.is_present(height + LIVE_WITHIN):
+            if not self._is_waiting:
+                self._log("present_unconfirmed", {"height": height})
+            self._is_waiting = True
+            return False
         differing: dict[str, str] = {}  # operator -> role
         for server in self._feed.servers.usable():
             if server.operator in differing:

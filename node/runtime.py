@@ -86,7 +86,7 @@ class Runtime:
         self._pace = Pace(poll_seconds)
         self._room = room
         self._moved_at = self._told_at = clock()
-        self._going_live = GoingLive(core, self.feed, log)
+        self._going_live = GoingLive(core, self.feed, self.second, log)
         self._view: ChainView | None = None
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -153,7 +153,7 @@ class Runtime:
         if not await self._going_live.is_sure(view):
             return
         core = self.core
-        await self.second.ask_about(core.questions(), core.state.head.timestamp)
+        await self.second.ask_about(core.questions(), core.state.height, core.state.head.timestamp)
         # also where nothing is to be signed: a node must not follow one operator's fork beyond what it can undo
         wanted = max(core.newest_to_sign(), core.state.height - CONFIRM_WITHIN)
         if wanted > self.second.confirmed:

@@ -136,7 +136,7 @@ class DevnetChain:
         }
 
     def status(self, txid: bytes) -> tuple[str, int]:
-        """(status of transaction_status_api, block number or 0)."""
+        """(status of transaction_status_api without an expiration, block number or 0)."""
         number = self.included.get(txid)
         if number is not None:
             inside = number <= self.irreversible_number

@@ -8,6 +8,7 @@ from node.devnet.behind import ShownChain
 from node.devnet.chain import INITIAL_WITNESS
 from node.devnet.errors import HivedRefusalError
 from node.devnet.ledger import Account
+from node.devnet.tracking import find_transaction
 from processors.hive.authority import required_authorities, verify_authority
 from processors.hive.compounds import ASSET, AUTHORITY
 from processors.hive.crypto import recover_as_hived
@@ -48,9 +49,14 @@ def bad_cast(words: str) -> RpcError:
 
 
 class Methods:
-    """The methods by full name. ``broadcast`` takes a transaction and returns its id, or raises HivedRefusalError."""
+    """The methods by full name. ``broadcast`` takes a transaction and returns its id, or raises HivedRefusalError.
 
-    def __init__(self, chain: ShownChain, broadcast: Callable[[Transaction], bytes]) -> None:
+    ``tracks_all``: transactions are called too old to be known by no server that was there before the chain began.
+    """
+
+    def __init__(
+        self, chain: ShownChain, broadcast: Callable[[Transaction], bytes], *, tracks_all: bool = False
+    ) -> None:
         self.chain = chain
         self.broadcast = broadcast
         self._table: dict[str, Callable[[Any], Any]] = {
@@ -81,7 +87,9 @@ class Methods:
             "network_broadcast_api.broadcast_transaction": lambda p: self.broadcast_one(_named(p, "trx"), {}),
             "account_by_key_api.get_key_references": lambda p: {"accounts": self.key_references(_named(p, "keys"))},
             "rc_api.find_rc_accounts": lambda p: {"rc_accounts": self.credits(_named(p, "accounts"))},
-            "transaction_status_api.find_transaction": lambda p: self.find(_named(p, "transaction_id")),
+            "transaction_status_api.find_transaction": lambda p: find_transaction(
+                chain, _named(p, "transaction_id"), p.get("expiration"), tracks_all=tracks_all
+            ),
         }
 
     def call(self, method: str, params: Any) -> Any:
@@ -233,11 +241,6 @@ class Methods:
                 shown = show_transaction(entry.tx, self.chain.chain, typed=False)
                 return {**shown, "transaction_id": txid, "block_num": number, "transaction_num": index}
         raise unknown
-
-    def find(self, txid: Any) -> dict[str, Any]:
-        """transaction_status_api.find_transaction."""
-        status, number = self.chain.status(bytes.fromhex(txid))
-        return {"status": status, "block_num": number} if number else {"status": status}
 
     def verify(self, raw: Any) -> bool:
         """verify_authority: true, or refused with the reason."""

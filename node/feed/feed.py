@@ -10,6 +10,8 @@ from contextlib import aclosing
 from hashlib import sha256
 from typing import TypeVar
 
+import msgspec
+
 from node.core import ChainView, Log
 from node.errors import ApiError, LieError, NobodyError, NotLinkedError, UnprovableError
 from node.feed.servers import Server, Servers
@@ -134,7 +136,7 @@ class Feed:
             except ApiError as error:
                 self.failed(server, error)
             except LieError as lie:
-                self.lied(server, lie)
+                await self._refuse(server, lie)
             except NotLinkedError as error:
                 strangers.add(server.operator)
                 self.failed(server, ApiError(str(error)))
@@ -190,6 +192,30 @@ class Feed:
             },
         )
 
+    async def _refuse(self, server: Server, lie: LieError) -> None:
+        """Ban a server for a block, unless those of other operators all give the very same.
+
+        Then it is not one server's lie: since a hardfork this version may read or serialise something otherwise than
+        Hive does. It is not taken either. Raises NobodyError: the node waits.
+        """
+        alike = {server.operator}
+        for other in self.servers.usable():
+            if other.operator in alike:
+                continue
+            try:
+                [text] = await self.ask(other, fetch_texts(other.api, lie.number, 1))
+            except ApiError:
+                continue
+            if not _is_same_text(text, lie.evidence):
+                return self.lied(server, lie)
+            alike.add(other.operator)
+        if len(alike) < 2:
+            return self.lied(server, lie)
+        words = f"{lie}; {', '.join(sorted(alike))} all give this block. A newer version may be needed"
+        self._log("block_refused", {"height": lie.number, "operators": sorted(alike), "why": words})
+        self._keep(f"refused-{lie.number}", lie.evidence)
+        raise NobodyError(words)
+
     async def _given_twice(
         self, first: Server, error: UnprovableError, number: int, previous: bytes | None
     ) -> tuple[Server, Given]:
@@ -240,3 +266,11 @@ class Feed:
 def _same(one: Block, other: Block) -> bool:
     """Whether two blocks hold the same header and transactions, however they are written."""
     return one.id == other.id and one.transactions == other.transactions
+
+
+def _is_same_text(one: bytes, other: bytes) -> bool:
+    """Whether two texts say the same, however they are written."""
+    try:
+        return bool(msgspec.json.decode(one) == msgspec.json.decode(other))
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return one == other

@@ -6,7 +6,7 @@ from node.core import Log
 from node.errors import ApiError, FeedError, LieError, NotLinkedError
 from node.feed.feed import Feed
 from node.feed.servers import Server
-from node.feed.source import ReadBlock, chain_view, fetch_blocks, irreversible_time, is_unknown
+from node.feed.source import ReadBlock, block_time, chain_view, fetch_blocks, transaction_status
 from processors.hive.block import Block
 from processors.hive.chain import Chain
 
@@ -24,7 +24,7 @@ class Second:
         self._log = log
         self._read = read
         self._denials: dict[bytes, set[str]] = {}
-        self._asked: dict[bytes, int] = {}
+        self._asked: dict[bytes, tuple[int, int]] = {}  # (height, time) of this state when it arose
         self._recent: dict[int, tuple[bytes, str]] = {}  # height -> (block id, who calls it irreversible)
 
     def remember(self, number: int, block_id: bytes, operator: str) -> None:
@@ -113,26 +113,48 @@ class Second:
         """Whether two servers of different operators deny that a transaction was included."""
         return len(self._denials.get(txid, ())) >= 2
 
-    async def ask_about(self, questions: set[bytes], now: int) -> None:
+    async def ask_about(self, questions: dict[bytes, int], height: int, now: int) -> None:
         """Ask servers of different operators whether earlier attempts were included after all.
 
-        "Unknown" denies only from a server whose own irreversible time has reached the time of this state (``now``)
-        when the question arose: by then the earlier attempt has expired there too. Our own feed's time is not taken.
+        ``questions``: the id of each, and a height before which it cannot have been built. ``height`` and ``now`` are
+        those of this state: an attempt has expired when its question arises.
         """
         self._denials = {txid: self._denials.get(txid, set()) for txid in questions}
-        self._asked = {txid: self._asked.get(txid, now) for txid in questions}
+        self._asked = {txid: self._asked.get(txid, (height, now)) for txid in questions}
         for server in self._feed.servers.usable():
-            api = server.api
-            still = [t for t in sorted(questions) if not self.denied(t) and api.operator not in self._denials[t]]
+            one = server.operator
+            still = [t for t in sorted(questions) if not self.denied(t) and one not in self._denials[t]]
             if not still:
                 continue
             try:
-                reached = await self._feed.ask(server, irreversible_time(api))
+                number = (await self._feed.ask(server, chain_view(server.api))).irreversible_number
+                reached = await block_time(server.api, number)
                 for txid in still:
-                    if reached >= self._asked[txid] and await is_unknown(api, txid):
-                        self._denials[txid].add(api.operator)
-            except ApiError as error:
-                self._log("api_error", {"server": api.url, "error": str(error)})
+                    if await self._denies(server, txid, questions[txid], number, reached):
+                        self._denials[txid].add(one)
+            except LieError as lie:
+                self._feed.lied(server, lie)
+            except (ApiError, FeedError) as error:
+                self._log("api_error", {"server": server.api.url, "error": str(error)})
+
+    async def _denies(self, server: Server, txid: bytes, built_after: int, number: int, reached: int) -> bool:
+        """Whether a server whose irreversible block ``number`` is of time ``reached`` denies an earlier attempt.
+
+        Only once it has come to the time at which the question arose: by then the attempt has expired there too (the
+        time of our own feed is not taken). The earliest time at which it can have expired is told, so that a server
+        which did not track that far back says so. That one denies by its chain: where its irreversible block is ours,
+        so are all before it, and we have read them. Raises ApiError, FeedError, LieError.
+        """
+        height, now = self._asked[txid]
+        if reached < now:
+            return False
+        status = await transaction_status(server.api, txid, await block_time(server.api, built_after))
+        if status != "too_old":
+            return status == "expired_irreversible"
+        newest = max((ours for ours in self._recent if height <= ours <= number), default=None)
+        if newest is None:
+            return False
+        return (await self._block(server, newest, quick=True)).id == self._recent[newest][0]
 
     async def id_of(self, number: int, ours: Callable[[int], bytes | None]) -> tuple[int, bytes] | None:
         """(votes, id) of a block that most operators call irreversible; None if fewer than two do.
@@ -157,6 +179,17 @@ class Second:
             return None
         best = max(found, key=lambda name: (len(found[name]), name == ours(number), name))
         return len(found[best]), best
+
+    async def is_present(self, latest: int) -> bool:
+        """Whether two operators say that no block after ``latest`` is irreversible yet: one may show an old head."""
+        found: dict[str, int] = {}
+        for server in self._feed.servers.usable():
+            try:
+                number = (await self._feed.ask(server, chain_view(server.api))).irreversible_number
+            except ApiError:
+                continue  # told and noted where it was asked
+            found[server.operator] = max(number, found.get(server.operator, 0))
+        return sum(number <= latest for number in found.values()) >= 2
 
     async def called_irreversible(self) -> int | None:
         """The newest block that two operators call irreversible; None if fewer than two say anything."""

@@ -11,7 +11,7 @@ from node.feed.servers import Server
 from processors.hive.block import Block, read_block
 from processors.hive.chain import Chain
 from processors.hive.errors import HiveDataError, UnknownOperationError
-from processors.hive.times import time_from_text
+from processors.hive.times import time_from_text, time_to_text
 
 MAX_BATCH = 200
 #: A range of full blocks is some megabytes: it may take longer than a broadcast.
@@ -58,9 +58,8 @@ async def chain_view(api: Api) -> ChainView:
     return view
 
 
-async def irreversible_time(api: Api) -> int:
-    """The timestamp of the newest block that a server calls irreversible. Raises ApiError."""
-    number = (await chain_view(api)).irreversible_number
+async def block_time(api: Api, number: int) -> int:
+    """The timestamp of a server's block. Raises ApiError."""
     found = await api.call("block_api.get_block_header", {"block_num": number})
     try:
         return time_from_text(found["header"]["timestamp"])
@@ -68,10 +67,18 @@ async def irreversible_time(api: Api) -> int:
         raise ApiError(f"{api.url}: no header of block {number}: {error}") from error
 
 
-async def is_unknown(api: Api, txid: bytes) -> bool:
-    """Whether a server says that it knows of no inclusion of a transaction. Raises ApiError."""
-    answer = await api.call("transaction_status_api.find_transaction", {"transaction_id": txid.hex()})
-    return isinstance(answer, dict) and answer.get("status") in ("unknown", "expired_irreversible")
+async def transaction_status(api: Api, txid: bytes, expiration: int) -> str:
+    """What a server knows of a transaction that expires at ``expiration`` (UNIX time). Raises ApiError.
+
+    hived (transaction_status_api) calls it "expired_irreversible" if it tracked every block that could hold it and none
+    does, "too_old" if it did not track so far back, and "unknown" while it tracks nothing, or was told no expiration.
+    """
+    params = {"transaction_id": txid.hex(), "expiration": time_to_text(expiration)}
+    answer = await api.call("transaction_status_api.find_transaction", params)
+    status = answer.get("status") if isinstance(answer, dict) else None
+    if not isinstance(status, str):
+        raise ApiError(f"{api.url}: not the status of a transaction")
+    return status
 
 
 def read_proven(text: bytes, chain: Chain) -> Block:

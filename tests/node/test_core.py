@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from node import outbox
 from node.agent import MAX_BROADCASTS_A_BLOCK, MAX_JSONS_A_BLOCK
-from node.core import AGAIN_AFTER, JSON_LIFETIME, LIVE_WITHIN, LONGEST_REST, ChainView, NodeCore
+from node.core import AGAIN_AFTER, JSON_LIFETIME, LIVE_WITHIN, ChainView, NodeCore
 from node.devnet.founding import GROUP, MemberKeys, found, genesis_document, member_keys, new_chain
 from node.devnet.group import VirtualGroup
 from node.devnet.watching import PARAMETERS, PAYOUT
@@ -206,7 +207,7 @@ def test_what_no_server_takes_rests_1_2_4_up_to_32_blocks(tmp_path):
     group, node, content = ready_payout(tmp_path)
     tries = tries_of(node, group, content, 135)
     assert [after - before for before, after in pairwise(tries)] == [1, 2, 4, 8, 16, 32, 32, 32]
-    assert LONGEST_REST == 32
+    assert outbox.LONGEST_REST == 32
 
 
 def test_each_wish_rests_by_itself(tmp_path):
@@ -216,20 +217,20 @@ def test_each_wish_rests_by_itself(tmp_path):
     for item in (broadcast, broadcast, broadcast, replace(broadcast, content="report:999999999")):
         node.refused(item)
     height = node.state.height
-    assert node._resting == {content: (height + 4, 4), "report:999999999": (height + 1, 1)}
+    assert node._outbox.resting == {content: (height + 4, 4), "report:999999999": (height + 1, 1)}
     assert content not in [item.content for item in node.step(view_of(group), lambda txid: True)]
 
 
 def test_the_rest_is_forgotten_when_the_record_is_gone(tmp_path):
     group, node, content = ready_payout(tmp_path)
     tries_of(node, group, content, 10)
-    assert list(node._resting) == [content]
+    assert list(node._outbox.resting) == [content]
     group.refuses = lambda account, item: False
     op = content.removeprefix("broadcast:").rpartition(":")[0]
     group.run_until(lambda: any_state(group).get(MS, op) is None, 30)
-    assert node._resting, "no step of this node since then"
+    assert node._outbox.resting, "no step of this node since then"
     node.step(view_of(group), lambda txid: True)
-    assert node._resting == {}
+    assert node._outbox.resting == {}
 
 
 def test_a_report_that_was_refused_is_forgotten_with_its_round(tmp_path):
@@ -240,14 +241,14 @@ def test_a_report_that_was_refused_is_forgotten_with_its_round(tmp_path):
     [report] = node.step(view_of(group), lambda txid: True)
     for rest in (1, 2):
         node.refused(report)
-        assert node._resting == {"report:20": (node.state.height + rest, rest)}
+        assert node._outbox.resting == {"report:20": (node.state.height + rest, rest)}
     assert node.step(view_of(group), lambda txid: True) == []
     group.run(2)
     assert contents(node.step(view_of(group), lambda txid: True)) == ["report"]
     group.run(10)
     assert node.state.height >= 40
     node.step(view_of(group), lambda txid: True)
-    assert node._resting == {}
+    assert node._outbox.resting == {}
 
 
 # -- a node that differs

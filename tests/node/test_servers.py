@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from node.agent import SignTransaction
-from node.core import ChainView, NodeCore, Outgoing
+from node.core import LIVE_WITHIN, ChainView, NodeCore, Outgoing
 from node.devnet.founding import GROUP, found, genesis_document, member_keys, new_chain
 from node.devnet.rpc import Methods
 from node.devnet.watching import PARAMETERS
@@ -20,6 +20,7 @@ from node.signer.policy import Policy
 from node.signer.signer import Signer
 from processors.authority_form import as_stored
 from processors.hive.compounds import AUTHORITY
+from processors.hive.times import time_to_text
 from state.schema import AUTHORITY as AUTHORITIES
 from state.state import State
 from state.store import MemoryStore
@@ -56,7 +57,7 @@ class Setting:
     """A chain of 30 blocks, a node of runner01, and two servers of different operators."""
 
     def __init__(self, folder):
-        members = [member_keys(number) for number in range(1, 6)]
+        self.members = members = [member_keys(number) for number in range(1, 6)]
         self.chain = new_chain(members, members[0])
         for _ in range(30):
             self.chain.produce()
@@ -274,7 +275,7 @@ def test_what_is_held_is_neither_sent_nor_refused_and_goes_out_when_the_head_agr
         moved(setting, api, "active")
     for _ in range(3):
         assert send_group(setting) == []
-    assert setting.core._outbox.sent == {} and setting.core._resting == {}
+    assert setting.core._outbox.sent == {} and setting.core._outbox.resting == {}
     del setting.north.answers["database_api.find_accounts"]
     assert send_group(setting) == ["north"]
     assert list(setting.core._outbox.sent) == ["broadcast:20:7:9:25"]
@@ -319,7 +320,7 @@ def test_where_no_server_can_say_nothing_is_sent_and_nothing_rests(setting):
         api.answers["database_api.find_accounts"] = SILENT
     assert send_group(setting) == []
     assert len(setting.told("api_error")) == 2
-    assert setting.core._outbox.sent == {} and setting.core._resting == {}
+    assert setting.core._outbox.sent == {} and setting.core._outbox.resting == {}
 
 
 def test_held_by_one_and_refused_by_the_other_it_rests(setting):
@@ -328,7 +329,7 @@ def test_held_by_one_and_refused_by_the_other_it_rests(setting):
     setting.south.answers["broadcast"] = REFUSED
     assert send_group(setting) == ["south"]
     assert len(setting.told("held")) == len(setting.told("refused")) == 1
-    assert list(setting.core._resting) == ["broadcast:20:7:9:25"]
+    assert list(setting.core._outbox.resting) == ["broadcast:20:7:9:25"]
 
 
 @pytest.mark.parametrize("how", ["moved", "silent"])
@@ -346,25 +347,81 @@ def test_before_a_custom_json_of_ones_own_nobody_is_asked(setting, how):
     assert asked == [{"accounts": [GROUP]}] * 2, "before a group transaction each server is"
 
 
-def ask(setting, txid):
-    setting.core.questions = lambda: {txid}
-    core = setting.core
-    asyncio.run(setting.runtime.second.ask_about(core.questions(), core.state.head.timestamp))
+FIND = "transaction_status_api.find_transaction"
+
+
+def ask(setting, txid, queued=25, height=None):
+    """Whether an attempt of a payload that was queued at ``queued`` is denied; asked as of ``height``."""
+    state = setting.core.state
+    asyncio.run(setting.runtime.second.ask_about({txid: queued}, height or state.height, state.head.timestamp))
     return setting.runtime.second.denied(txid)
+
+
+def answer_find(setting, *statuses):
+    for api, status in zip((setting.north, setting.south), statuses, strict=True):
+        api.answers[FIND] = {"status": status} if isinstance(status, str) else status
 
 
 def test_two_operators_must_deny_an_earlier_attempt(setting):
     setting.turn()
+    answer_find(setting, "expired_irreversible", "expired_irreversible")
     assert ask(setting, b"\1" * 20)
-    setting.south.answers["transaction_status_api.find_transaction"] = {"status": "within_irreversible_block"}
-    assert not ask(setting, b"\2" * 20)
-    setting.south.answers["transaction_status_api.find_transaction"] = ApiError("silence")
-    assert not ask(setting, b"\3" * 20)
+    for number, other in enumerate(
+        [
+            "within_irreversible_block",
+            "within_reversible_block",
+            "within_mempool",
+            "expired_reversible",
+            "unknown",  # it tracks nothing, or has not come so far
+            "",
+            {"status": 7},
+            {"state": "expired_irreversible"},
+            b"7",
+            [],
+            ApiError("silence"),
+        ]
+    ):
+        answer_find(setting, "expired_irreversible", other)
+        assert not ask(setting, bytes([number]) * 20), other
 
 
-def test_unknown_says_nothing_while_that_server_is_behind_our_time(setting):
+def test_the_time_before_which_it_cannot_expire_is_told(setting):
+    setting.turn()
+    asked = []
+    setting.north.answers[FIND] = lambda params: asked.append(params) or {"status": "expired_irreversible"}
+    ask(setting, b"\1" * 20, queued=25)
+    queued = time_to_text(setting.chain.block(25).header.timestamp)
+    assert asked == [{"transaction_id": "01" * 20, "expiration": queued}]
+
+
+def test_what_is_older_than_a_server_tracked_it_denies_by_its_chain(setting):
+    """hived tracks some 53 hours: what it then calls too old is no denial, but the block that we have is one."""
+    setting.turn()
+    answer_find(setting, "too_old", "too_old")
+    height = setting.core.state.height
+    assert not ask(setting, b"\1" * 20, height=height + 1), "no block of ours since the question arose"
+    assert ask(setting, b"\2" * 20)
+
+
+def test_too_old_on_another_chain_denies_nothing(setting):
+    setting.turn()
+    answer_find(setting, "too_old", "too_old")
+    fork = new_chain(setting.members, setting.members[0])
+    for number in range(32):
+        fork.produce(fork.head_time + 3 + 3 * (number == 25))
+    theirs = Methods(fork, fork.submit)
+    setting.south.answers["block_api.get_block_range"] = lambda params: theirs.call("block_api.get_block_range", params)
+    height = setting.core.state.height
+    assert fork.block(height).id != setting.chain.block(height).id
+    assert not ask(setting, b"\1" * 20)
+    del setting.south.answers["block_api.get_block_range"]
+    assert ask(setting, b"\1" * 20), "asked again"
+
+
+def test_a_server_says_nothing_while_it_is_behind_our_time(setting):
     """Our own feed may have jumped ahead: a server at whose time the attempt can still come denies nothing."""
     setting.turn()
+    answer_find(setting, "expired_irreversible", "expired_irreversible")
     setting.south.answers["block_api.get_block_header"] = {"header": {"timestamp": "2026-01-01T00:00:03"}}
     assert not ask(setting, b"\1" * 20)
     del setting.south.answers["block_api.get_block_header"]
@@ -380,6 +437,46 @@ def test_a_servers_time_cannot_make_our_transactions_unacceptable(setting, time)
     assert now < item.tx.expiration <= now + 3_000 + 3 * 600 + 600
 
 
+# -- a journal begins at the chain's present
+
+
+def test_a_journal_begins_where_two_operators_say_is_the_present(setting):
+    """Under an old head it would hold its keys back too short a time."""
+    says(setting, setting.south, 29 + LIVE_WITHIN + 2)
+    setting.turn()
+    setting.chain.produce()
+    setting.turn()
+    assert setting.core.begins_journal and not setting.told("live")
+    assert setting.told("present_unconfirmed") == [{"height": 29}], "said once"
+    del setting.south.answers["database_api.get_dynamic_global_properties"]
+    setting.chain.produce()
+    setting.turn()
+    assert setting.told("live") and not setting.core.begins_journal
+
+
+def test_two_servers_of_one_operator_are_one_voice_about_the_present(setting):
+    setting.serve(setting.north, FakeApi("north", setting.chain))
+    assert not asyncio.run(setting.runtime.second.is_present(1_000))
+
+
+def test_of_two_servers_of_an_operator_the_newer_counts(setting):
+    west = FakeApi("north", setting.chain)
+    setting.serve(setting.north, west, setting.south)
+    assert asyncio.run(setting.runtime.second.is_present(40))
+    says(setting, west, 41)
+    assert not asyncio.run(setting.runtime.second.is_present(40))
+
+
+def test_a_journal_that_has_begun_needs_no_second_word_for_it(setting):
+    setting.turn()
+    setting.chain.produce()
+    again = Runtime(setting.core, [setting.north, setting.south], lambda *told: None)
+    assert not setting.core.begins_journal
+    setting.south.answers["database_api.get_dynamic_global_properties"] = ApiError("silence")
+    asyncio.run(again.turn(asyncio.Event()))
+    assert again._going_live._is_sure
+
+
 # -- a second operator has our blocks
 
 
@@ -392,7 +489,8 @@ def confirmed(setting):
 
 def says(setting, api, irreversible):
     properties = api.methods.call("database_api.get_dynamic_global_properties", {})
-    answer = {**properties, "last_irreversible_block_num": irreversible}
+    head = max(properties["head_block_number"], irreversible)
+    answer = {**properties, "head_block_number": head, "last_irreversible_block_num": irreversible}
     api.answers["database_api.get_dynamic_global_properties"] = answer
 
 

@@ -7,7 +7,7 @@ import pytest
 from node.devnet.founding import CHAIN, GROUP, RECEIVER, devnet_key, member_keys, new_chain
 from node.errors import ApiError, BroadcastRefusedError, FeedError
 from node.feed.rpc import Api
-from node.feed.source import chain_view, fetch_blocks, is_unknown
+from node.feed.source import chain_view, fetch_blocks, transaction_status
 from node.sim.clock import Clock
 from node.sim.falsehood import falsified, tampered
 from node.sim.network import BlockReader, Network, Wire, server_name, servers
@@ -123,9 +123,9 @@ def test_a_server_that_is_behind_shows_the_chain_of_some_blocks_ago(hive):
     assert [block.number for block in hive.blocks(3, 5)] == [3, 4, 5]
     with pytest.raises(ApiError, match="0 blocks"):
         hive.blocks(6, 6)
-    late = hive.chain.block(7).transactions[0].txid
-    assert hive.ask(is_unknown(hive.api(), late))
-    assert not hive.ask(is_unknown(hive.api(1), late))
+    late, late_time = hive.chain.block(7).transactions[0].txid, hive.chain.head_time + 4_000
+    assert hive.ask(transaction_status(hive.api(), late, late_time)) == "unknown"
+    assert hive.ask(transaction_status(hive.api(1), late, late_time)) == "within_reversible_block"
     assert hive.view(1).head_number == 8
 
 
@@ -417,7 +417,7 @@ def test_a_broadcast_that_is_dropped_is_called_taken_and_is_nowhere(hive):
     assert hive.sent not in hive.chain.included
     assert not hive.is_in_the_pool()
     assert len(hive.counted) == 1
-    assert hive.ask(is_unknown(hive.api(), hive.sent))
+    assert hive.ask(transaction_status(hive.api(1), hive.sent, hive.chain.head_time + 60)) == "unknown"
 
 
 @pytest.mark.parametrize("kind", ["broadcast_unheard", "broadcast_dropped"])

@@ -109,11 +109,13 @@ def test_a_liar_is_banned_with_evidence_and_its_block_never_leaves_the_feed(many
     assert [many.feed.givers[number] for number in (at, LAST)] == ["south", "south"]
 
 
-def test_a_false_id_is_a_lie(many, chain):
-    def renamed(number, block):
-        return {**block, "block_id": "00000009" + "11" * 16} if number == 9 else block
+def renamed(at, tail):
+    """A change that gives a block another id than its header's."""
+    return lambda number, block: {**block, "block_id": f"{at:08x}{tail}"} if number == at else block
 
-    many.apis[0].answers[RANGE] = ranges_of(chain, renamed)
+
+def test_a_false_id_is_a_lie(many, chain):
+    many.apis[0].answers[RANGE] = ranges_of(chain, renamed(9, "11" * 16))
     found, error = many.fetch(2, LAST)
     assert error is None and many.is_true(found, 2, LAST)
     assert many.standing()[0] == "banned"
@@ -128,8 +130,8 @@ def test_two_liars_and_one_honest_server(many, chain):
 
 
 def test_where_all_lie_nothing_false_is_taken_and_the_node_goes_on_trying(many, chain):
-    for api in many.apis:
-        api.answers[RANGE] = ranges_of(chain, lacking({10}))
+    for index, api in enumerate(many.apis):
+        api.answers[RANGE] = ranges_of(chain, renamed(10, f"{index:02x}" * 16))
     found, error = many.fetch(2, LAST)
     assert isinstance(error, NobodyError) and many.is_true(found, 2, 9)
     assert many.standing() == ["banned"] * 3
@@ -141,13 +143,43 @@ def test_where_all_lie_nothing_false_is_taken_and_the_node_goes_on_trying(many, 
     assert error is None and many.is_true(rest, 10, LAST)
 
 
+def test_what_all_give_alike_and_we_cannot_prove_is_not_taken_and_bans_nobody(many, chain):
+    """A hardfork may have changed how something is serialised: then every honest server gives what we refuse."""
+    for api in many.apis:
+        api.answers[RANGE] = ranges_of(chain, lacking({10}))
+    found, error = many.fetch(2, LAST)
+    assert isinstance(error, NobodyError) and many.is_true(found, 2, 9)
+    assert many.standing() == ["good"] * 3
+    [told] = many.told("block_refused")
+    assert (told["height"], told["operators"]) == (10, ["east", "north", "south"]) and "newer version" in told["why"]
+    assert list(many.kept) == ["refused-10"]
+    del many.apis[1].answers[RANGE]
+    rest, error = many.fetch(10, LAST)
+    assert error is None and many.is_true(rest, 10, LAST)
+    assert many.standing()[0] == "banned", "one gives a block in its place that can be proven"
+
+
+def test_another_server_of_the_same_operator_vouches_for_no_lie(chain):
+    many = Many(chain, "north", "north")
+    for api in many.apis:
+        api.answers[RANGE] = ranges_of(chain, lacking({10}))
+    many.fetch(2, LAST)
+    assert many.standing() == ["banned"] * 2
+
+
 def test_a_block_that_its_witness_did_not_sign_is_a_lie(many, chain):
     """Here the check is a stand-in: test_watch.py has the real one."""
-    forged = many.id_of(33)
+    forged = "aa" * 32
 
     async def check(server, given):
-        if server.operator != "east" and given.block.id == forged:
+        if forged.encode() in given.text:
             raise LieError("not signed by its witness", 33, given.text)
+
+    def forging(number, block):
+        return {**block, "signing_key": forged} if number == 33 else block
+
+    for api in many.apis[:2]:
+        api.answers[RANGE] = ranges_of(chain, forging)
 
     many.feed.check_witness = check
     found, error = many.fetch(2, LAST)

@@ -328,12 +328,12 @@ def test_with_every_server_banned_the_node_says_so_goes_on_trying_and_comes_back
     node.turn()
     chain = longer(chains)
 
-    def renamed(number, block):
-        return {**block, "block_id": number.to_bytes(4, "big").hex() + "11" * 16}
+    def renamed(index):
+        return lambda number, block: {**block, "block_id": f"{number:08x}" + f"{index:02x}" * 16}
 
     for index, api in enumerate(node.apis):
         node.serve(index, chain)
-        api.answers[RANGE] = ranges_of(chain, renamed)
+        api.answers[RANGE] = ranges_of(chain, renamed(index))
     node.turn(20, pause=10.0)
     assert node.height == BLOCKS - 1 and node.is_on(node.true)
     assert {told["operator"] for told in node.told("server_banned")} == {"north", "south", "east"}

@@ -289,11 +289,11 @@ def test_a_rewind_forgets_what_was_sent_after_it_and_the_journal_forgets_nothing
     assert journal
     node._outbox.add("report:1", height - 3)
     node._outbox.add("report:2", height - 1)
-    node._resting["report:2"] = (height, 1)
+    node._outbox.resting["report:2"] = (height, 1)
     node.rewind(height - 2)
     assert node.state.height == height - 2
     assert "report:1" in node._outbox.sent and "report:2" not in node._outbox.sent
-    assert not node._resting and (tmp_path / "runner02.journal").read_bytes() == journal
+    assert not node._outbox.resting and (tmp_path / "runner02.journal").read_bytes() == journal
 
 
 @pytest.mark.parametrize("back", [0, -1, 10**6])
