@@ -133,18 +133,21 @@ def _transactions(status: Status) -> Iterator[Attention]:
             yield Attention("near-expiry", what, remedy)
         if one.mine == "waiting" and one.age_blocks >= unsigned_blocks(status):
             why = one.why or "no reason was told"
-            remedy = _remedy_of(one.why, one.op, status)
+            remedy = _remedy_of(one.why, f"{one.op} {one.txid}", status)
             yield Attention("not-signed", f"{one.op} is not signed by this node: {why}", remedy)
 
 
-def _remedy_of(why: str, op: str, status: Status) -> str:
-    """What helps against a reason for not signing."""
+def _remedy_of(why: str, approved: str, status: Status) -> str:
+    """What helps against a reason for not signing.
+
+    ``approved``: the word for this one transaction, which a stopped node and a signer.toml take too.
+    """
     there = _at_the_signer(status)
     known = {
-        "manual": f"look at it, then run `waggle approve {op}`{there}",
+        "manual": f"look at it, then run `waggle approve {approved}`{there}",
         "young_journal": f"run `waggle journal confirm`{there} if no other machine signed with this key, or wait",
         "not_agreed_yet": "wait for the reports of the next rounds: a remote signer signs what they vouch for",
-        "own_word": f"nobody else vouches for this chain: look at it elsewhere, then run `waggle approve {op}`{there}",
+        "own_word": f"nobody else vouches for this chain: look elsewhere, then run `waggle approve {approved}`{there}",
         "not_wanted": "nothing: it is over, or another key signs it, by the state of the signer",
         "unconfirmed": "check the second operator's API server: it must have the block",
         "not_denied": "check the API servers: two operators must deny the earlier attempt",

@@ -51,7 +51,7 @@ listen = {listen}
 [policy]
 allow = ["rotation", "standing"]  # what this node signs; "payout" are others than those of the genesis
 # max_hive_day = 1000000        # limits in smallest units: 1000000 is 1000.000 HIVE a day
-# manual = true                 # sign nothing before `waggle approve`
+# manual = true                 # sign nothing before `waggle approve ID TXID`
 
 [log]
 format = "console"              # "json" for machines

@@ -6,6 +6,7 @@ from typing import TypeVar, cast
 import aiohttp
 import msgspec
 
+from node.bounded_http import TooLongError, read_bounded
 from node.errors import ApiError, NodeError
 from node.status import Status
 from state.canonical import value_of
@@ -36,18 +37,16 @@ async def get(control: Path, path: str) -> bytes:
             aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(control)), timeout=limit) as session,
             session.get(f"http://node{path}") as response,
         ):
-            raw = bytearray()
-            async for part in response.content.iter_chunked(1 << 16):
-                raw += part
-                if len(raw) > MAX_ANSWER:
-                    raise ApiError(f"{control} gave more than {MAX_ANSWER} bytes")
+            raw = await read_bounded(response, MAX_ANSWER)
             if response.status != 200:
                 raise ApiError(f"the node answered {response.status}: its log says why")
-            return bytes(raw)
+            return raw
     except aiohttp.ClientConnectorError as error:
         if isinstance(error.os_error, PermissionError):
             raise ApiError(f"this user may not ask on {control}: run this command as the user of the node") from None
         raise NodeError(f"the node does not run: nobody listens on {control}") from None
+    except TooLongError as error:
+        raise ApiError(f"{control} gave {error}") from None
     except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
         raise ApiError(f"no answer on {control} within {SECONDS:g} s ({type(error).__name__})") from None
 

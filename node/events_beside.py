@@ -14,10 +14,11 @@ _KEEPING: dict[str, Event] = {
         "A snapshot could not be written, or an own one not be used; the node goes on without it.",
         "make room on the disk, or set snapshots.every = 0",
     ),
-    "snapshot_removed": Event(
-        "info",
-        {"height": "block"},
-        "The state was taken back to an earlier block, so a snapshot of a later one may be of a fork that died.",
+    "snapshot_set_aside": Event(
+        "warning",
+        {"height": "block", "why": "what may be wrong with it", "kept_as": "where it lies now"},
+        "An own snapshot may be of a fork that died, or of a state that went wrong: no state begins with it any more.",
+        "keep it while the reason is looked into, then delete it; of those set aside the newest 4 stay",
     ),
     "archive_replay": Event(
         "info",
@@ -33,6 +34,12 @@ _KEEPING: dict[str, Event] = {
         "warning",
         {"folder": "of the archive", "bytes": "that were cut off"},
         "The end of the archive was torn by a crash, and was cut off; the blocks are fetched again.",
+        "none",
+    ),
+    "archive_taken_back": Event(
+        "warning",
+        {"folder": "of the archive", "height": "its newest block now"},
+        "The state was taken back, and the archive with it; the right blocks are added again.",
         "none",
     ),
     "archive_stopped": Event(

@@ -11,7 +11,7 @@ from aiohttp.typedefs import Middleware
 
 from node.api import health, v1
 from node.api.answers import SECURITY_HEADERS, AnswerError, error_answer, send
-from node.api.auth import Access, access_of, check_network, check_token, origin_of
+from node.api.auth import Access, access_of, check_network, check_token, is_operators, origin_of
 from node.api.limits import Buckets, Limits, Places, Seldom, too_many
 from node.api.served import ACCESS, CHUNKS, LIMITS, SERVED, Served
 from node.config import HttpConfig
@@ -114,7 +114,8 @@ def _guarding(settings: Settings, clock: Callable[[], float]) -> Middleware:
         check_network(settings.access, origin)
         if route_of(request) in _PRIVATE:
             check_token(settings.access, origin, request)
-        with nullcontext() if origin.local else places.one(origin.key):  # this machine's operator is always answered
+        is_free = is_operators(settings.access, origin)  # the operator is always answered
+        with nullcontext() if is_free else places.one(origin.key):
             return await send(request, await handler(request), limits.send_seconds)
 
     return guarding

@@ -1,4 +1,7 @@
-"""Who may ask what: everything on this machine, with a token from elsewhere, the public routes for everybody.
+"""Who may ask what: everything on the control socket or with a token, the public routes for everybody.
+
+Loopback needs no token as long as the configuration names neither tokens nor networks. A proxy on this machine that
+adds no header looks like its operator, and who configured either expects others.
 
 An address that ``allow`` does not name gets 403: no token helps. A token that is missing or wrong gets 401.
 """
@@ -32,6 +35,11 @@ class Access(msgspec.Struct, frozen=True):
 
     allow: tuple[Network, ...] = ()
     tokens: tuple[bytes, ...] = ()
+
+    @property
+    def is_guarded(self) -> bool:
+        """Whether the operator has said who may ask: then loopback alone is no proof of being him."""
+        return bool(self.allow or self.tokens)
 
 
 class Origin(msgspec.Struct, frozen=True):
@@ -117,13 +125,19 @@ def check_network(access: Access, origin: Origin) -> None:
         )  # fmt: skip
 
 
+def is_operators(access: Access, origin: Origin) -> bool:
+    """Whether a request is the operator's by the way it came: the control socket is his, loopback if nobody else is
+    expected there."""
+    return origin.address is None or (origin.local and not access.is_guarded)
+
+
 def is_trusted(access: Access, origin: Origin, request: web.Request) -> bool:
-    """Whether a request may see what only the operator should: from this machine, or with a token."""
-    return origin.local or _has_token(access, request)
+    """Whether a request may see what only the operator should: by the way it came, or with a token."""
+    return is_operators(access, origin) or _has_token(access, request)
 
 
 def check_token(access: Access, origin: Origin, request: web.Request) -> None:
-    """Raises AnswerError (401) for a request from elsewhere without a token of ours."""
+    """Raises AnswerError (401) for a request that is not the operator's and has no token of ours."""
     if is_trusted(access, origin, request):
         return
     given = "Authorization" in request.headers

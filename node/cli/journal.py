@@ -1,9 +1,8 @@
-"""`waggle journal` and `waggle approve`: what a signer has signed, moved and confirmed by its operator.
+"""`waggle journal`: what a signer has signed, moved and confirmed by its operator.
 
 The configuration may be a node's (config.toml) or that of a remote signer (signer.toml): whoever holds the journal.
 """
 
-import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,35 +10,17 @@ from typing import Any
 import click
 import msgspec
 
-from node.assembly import load_genesis
 from node.cli.key_options import FILE, json_option, tell
 from node.cli.opened import held
-from node.cli.status import look
-from node.config import load_config
-from node.control import CONTROL
+from node.cli.whose import Place, add_word, config_option, place_of
 from node.errors import ConfigError, JournalError
 from node.files import Disk
-from node.signer.approvals import Approvals, approval, confirmation
+from node.signer.approvals import Approvals, confirmation
 from node.signer.journal import Born, Journal
 from node.signer.private_files import read_private, write_new
-from node.signer.service_config import is_service, load_service_config
-from processors.genesis import Genesis
 from processors.hive.times import time_to_text
 
 _MOST_BYTES = 64 << 20
-_TXID = re.compile(r"[0-9a-f]{40}")
-_OP = re.compile(r"[0-9]{1,10}:[0-9]{1,5}:[0-9]{1,10}")
-config_option = click.option(
-    "--config", "config_path", required=True, type=FILE, help="config.toml of the node, or signer.toml of its signer."
-)
-
-
-class Place(msgspec.Struct, frozen=True):
-    """Where a journal lies, and whose it is."""
-
-    data: Path
-    genesis: Genesis
-    approvals: Path
 
 
 @click.group()
@@ -58,7 +39,7 @@ def show(config_path: Path, as_json: bool) -> None:
 
     Example:  waggle journal show --config config.toml
     """
-    place = _place(config_path)
+    place = place_of(config_path)
     found = _peek(place)
     body: dict[str, Any] = {
         "path": str(place.data / "journal"),
@@ -81,7 +62,7 @@ def export(file: Path, config_path: Path, as_json: bool) -> None:
 
     Example:  waggle journal export journal.lines --config config.toml
     """
-    place = _place(config_path)
+    place = place_of(config_path)
     with held(place.data / "state"):
         found = _peek(place)
         lines = found.lines()
@@ -102,7 +83,7 @@ def import_command(file: Path, config_path: Path, as_json: bool) -> None:
 
     Example:  waggle journal import journal.lines --config config.toml
     """
-    place = _place(config_path)
+    place = place_of(config_path)
     raw = read_private(file, _MOST_BYTES, "name the file that `waggle journal export` wrote", refused=0)
     try:
         lines = raw.decode("ascii").splitlines()
@@ -123,7 +104,7 @@ def confirm(config_path: Path, yes: bool, as_json: bool) -> None:
 
     Example:  waggle journal confirm --config config.toml
     """
-    place = _place(config_path)
+    place = place_of(config_path)
     found = _peek(place)
     if found.is_moved or found.born is None:
         raise JournalError("the journal has not begun here yet: start the node, wait until it is live, then confirm")
@@ -136,50 +117,8 @@ def confirm(config_path: Path, yes: bool, as_json: bool) -> None:
         "If these keys signed anything that is not in it, confirming can make this node sign the same payment twice.\n"
         "Is every other machine that held these keys stopped for good, and its last journal imported here?",
     )
-    _add(place, confirmation(found.born))
+    add_word(place, confirmation(found.born))
     tell({"confirmed": True, "new": True}, f"confirmed: the journal since block {found.born.height}", as_json)
-
-
-@click.command()
-@click.argument("op", required=False)
-@click.argument("txid", required=False)
-@click.option("--list", "list_them", is_flag=True, help="List what was approved.")
-@config_option
-@json_option
-def approve(op: str | None, txid: str | None, list_them: bool, config_path: Path, as_json: bool) -> None:
-    """Approve the group transaction OP (HEIGHT:NUM:PREFIX, as `waggle status` shows it), with policy.manual.
-
-    What is approved is the transaction TXID: another one with the same OP is not. The running node tells it; where no
-    node can be asked, and with a signer.toml, name it as the log line `hold` of the signer does.
-    The node may be running: it reads the approvals at every block.
-
-    Example:  waggle approve 61500:61450:3735928559 --config config.toml
-    """
-    place = _place(config_path)
-    if list_them == (op is not None):
-        raise ConfigError("name one group transaction, or --list")
-    if op is None:
-        words = Approvals(place.approvals).words()
-        tell({"approved": words}, "\n".join(words) or "nothing was approved", as_json)
-        return
-    if not _OP.fullmatch(op):
-        raise ConfigError(f"{op} is no id of a group transaction: copy HEIGHT:NUM:PREFIX from `waggle status`")
-    if txid is not None and not _TXID.fullmatch(txid):
-        raise ConfigError(f"{txid[:80]} is no id of a transaction: it has 40 letters of hex")
-    known = _known(config_path, place, op)
-    word = approval(op, bytes.fromhex(_meant(op, txid, known)))
-    _add(place, word)
-    body = {"approved": word, "known": known}
-    tell(
-        body, "\n".join([f"approved: {word}", *(f"  {key}: {value}" for key, value in (known or {}).items())]), as_json
-    )
-
-
-def _place(config_path: Path) -> Place:
-    config = load_service_config(config_path) if is_service(config_path) else load_config(config_path)
-    if not is_service(config_path) and not load_config(config_path).signing_keys:
-        raise ConfigError(f"{config_path}: the journal is with the remote signer: name its signer.toml, on its machine")
-    return Place(config.data, load_genesis(config.genesis), config.data / "approvals")
 
 
 def _peek(place: Place) -> Journal:
@@ -203,37 +142,6 @@ class _Reading(Disk):
         """Nothing is removed."""
 
 
-def _known(config_path: Path, place: Place, op: str) -> dict[str, Any] | None:
-    """What the running node tells of a group transaction; empty if it is not out, None if it cannot be asked."""
-    if is_service(config_path) or not (place.data / CONTROL).exists():
-        return None
-    _, _, found = look(load_config(config_path))
-    if found is None:
-        return None
-    return next(
-        (
-            {"kind": one.kind, "pays": list(one.payloads), "txid": one.txid}
-            for one in found.transactions
-            if one.op == op
-        ),
-        {},
-    )
-
-
-def _meant(op: str, txid: str | None, known: dict[str, Any] | None) -> str:
-    """The id of the transaction that is approved. Raises ConfigError."""
-    if known is None:
-        click.echo("The node was not asked (it does not run here): whether it knows this id is not known.", err=True)
-        if txid is None:
-            raise ConfigError(f"write `waggle approve {op} TXID` as the log line `hold` of this transaction shows it")
-        return txid
-    if not known:
-        raise ConfigError(f"the node has no group transaction {op} out: see `waggle status`")
-    if txid not in (None, known["txid"]):
-        raise ConfigError(f"the node has {known['txid']} out as {op}, not {txid}: look at it anew")
-    return str(known["txid"])
-
-
 def _is_confirmed(place: Place, born: Born | None) -> bool:
     return born is not None and Approvals(place.approvals).has(confirmation(born))
 
@@ -252,13 +160,6 @@ def _ask(yes: bool, question: str) -> None:
     click.echo(question, err=True)
     if not sys.stdin.isatty() or not click.confirm("Confirm?", default=False, err=True):
         raise ConfigError("not confirmed: nothing was changed (--yes answers for a script)")
-
-
-def _add(place: Place, word: str) -> None:
-    try:
-        Approvals(place.approvals).add(word)
-    except OSError as error:
-        raise JournalError(f"{place.approvals}: {error.strerror}: run this as the user of the node") from None
 
 
 def _about(body: dict[str, Any]) -> list[str]:

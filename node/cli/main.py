@@ -12,7 +12,7 @@ from state.errors import StateError
 
 #: Where each command lives; it is imported when it is needed, so that a short one starts at once.
 COMMANDS = {
-    "approve": "node.cli.journal:approve",
+    "approve": "node.cli.approve:approve",
     "completion": "node.cli.completion:completion",
     "devnet": "node.cli.devnet:devnet",
     "diff": "node.cli.diff:diff",

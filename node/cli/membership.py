@@ -1,53 +1,29 @@
-"""`waggle join` and `waggle leave`: who, which key, what it costs and what comes next; then it is signed and sent."""
+"""`waggle join` and `waggle leave`: who, which key, what it costs and what comes next; node/cli/sent.py sends it."""
 
 import asyncio
-import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import click
-import msgspec
-from rich.console import Console
 
 from node import registration
-from node.account_facts import authority_of, can_act_alone, find_account, find_credits, resource_credits
 from node.assembly import load_genesis
 from node.cli.key_options import FILE, json_option
+from node.cli.sent import Case, answered, carry_out, tell
 from node.config import Config, load_config
-from node.errors import ApiError, ConfigError, KeyFileError, NodeError
-from node.feed.http import Http
-from node.feed.rpc import Api
-from node.membership import Known, look, member_of, what_comes_next, what_it_costs, what_leaving_means, why_not
-from node.registration import Signed
+from node.errors import ConfigError, KeyFileError, NodeError
+from node.membership import look, member_of, what_comes_next, what_it_costs, what_leaving_means, why_not
 from node.signer.keys import open_keys
 from node.signer.passwords import once, source
 from node.signer.secret import SecretKey
 from processors.genesis import Genesis
 from processors.hive.errors import HiveDataError
 from processors.hive.keys import public_key_from_text, public_key_to_text
-from processors.hive.transaction import show_transaction
 from state.schema import Member
 
 _CONFIG = click.option("--config", "config_path", required=True, type=FILE, help="The node's configuration.")
 _YES = click.option("--yes", is_flag=True, help="Do not ask.")
 _DRY = click.option("--dry-run", is_flag=True, help="Sign it and show it, but send nothing.")
-#: Seconds to wait for the running node to have applied the block.
-_SEEN_WITHIN = 60
-
-
-class _Case(msgspec.Struct, frozen=True):
-    """One command's circumstances."""
-
-    config: Config
-    genesis: Genesis
-    account_key: SecretKey
-    signing_keys: list[SecretKey]
-    known: Known
-    as_json: bool
-    yes: bool
-    dry_run: bool
 
 
 @click.command()
@@ -106,14 +82,14 @@ async def _join(
     key, proof = _signing(config, genesis, signing, remote)
     if key == account_key.public:
         raise ConfigError("the signing key is the account key: two roles, two keys. Make one: waggle keys new")
-    case = _Case(config, genesis, account_key, signing, await look(config, genesis, key), *how)
+    case = Case(config, genesis, account_key, signing, await look(config, genesis, key), *how)
     member = case.known.member
     if follow is None:
         follow = member is not None and member.follow_active
     domain = domain or (member.domain if member is not None else "") or _ask_domain(case)
     if _is_so(member, key, domain, follow):
         text = public_key_to_text(key, genesis.chain.address_prefix)
-        _tell(case, {"status": "already"}, f"{config.account} is registered with {text}: nothing to do")
+        tell(case, {"status": "already"}, f"{config.account} is registered with {text}: nothing to do")
         return
     refused = why_not(case.known, genesis.params, config.account)
     if refused:
@@ -123,7 +99,7 @@ async def _join(
     async def is_done() -> bool:
         return _is_so((await member_of(config))[1], key, domain, follow)
 
-    await _carry_out(case, "node_add", body, _about_joining(case, body, key), is_done, "registered")
+    await carry_out(case, "node_add", body, _about_joining(case, body, key), is_done, "registered")
 
 
 def _is_so(member: Member | None, key: bytes, domain: str, follow: bool) -> bool:
@@ -133,7 +109,7 @@ def _is_so(member: Member | None, key: bytes, domain: str, follow: bool) -> bool
     return (member.signing_key, member.domain, member.follow_active) == (key, domain, follow)
 
 
-def _about_joining(case: _Case, body: dict[str, Any], key: bytes) -> list[str]:
+def _about_joining(case: Case, body: dict[str, Any], key: bytes) -> list[str]:
     params = case.genesis.params
     return [
         f"signing key  {body['signing_key']}",
@@ -150,109 +126,24 @@ async def _leave(config: Config, how: tuple[bool, bool, bool]) -> None:
     genesis = load_genesis(config.genesis)
     account_key, signing = _open(config)
     first = signing[0].public if signing else account_key.public
-    case = _Case(config, genesis, account_key, signing, await look(config, genesis, first), *how)
+    case = Case(config, genesis, account_key, signing, await look(config, genesis, first), *how)
     member = case.known.member
     if member is None and case.known.source == "genesis":
         raise NodeError("this node has no state yet, and cannot say who is a member: start it, then run this again")
     if member is None:
-        _tell(case, {"status": "no_member"}, f"{config.account} is no member: nothing to do")
+        tell(case, {"status": "no_member"}, f"{config.account} is no member: nothing to do")
         return
     keys = [*(key.public for key in signing), member.signing_key]
     lines = ["What it means:", *(f"  - {line}" for line in what_leaving_means(case.known, keys))]
     if member.leaving:
-        _tell(case, {"status": "already"}, "\n".join([f"{config.account} is leaving already", *lines]))
+        tell(case, {"status": "already"}, "\n".join([f"{config.account} is leaving already", *lines]))
         return
 
     async def is_done() -> bool:
         _, found = await member_of(config)
         return found is None or found.leaving
 
-    await _carry_out(case, "node_delete", {}, lines, is_done, "leaving")
-
-
-async def _carry_out(
-    case: _Case, name: str, body: dict[str, Any], lines: list[str], is_done: Callable[[], Any], status: str
-) -> None:
-    config = case.config
-    async with aiohttp.ClientSession() as session:
-        apis = [Api(api.url, api.operator, Http(session), config.account) for api in config.apis]
-        credits = await _check_account(apis, case)
-        head = [
-            f"account      {config.account}, {credits}",
-            f"group        {case.genesis.group}, genesis {case.genesis.hash.hex()[:16]}",
-            f"known from   {_SOURCES[case.known.source]}",
-        ]
-        _show(case, "\n".join([*head, *lines]))
-        if not case.dry_run:
-            _confirm(case)
-        ref = await registration.first_of(apis, registration.reference)
-        signed = registration.sign(case.genesis, config.account, name, body, case.account_key, ref)
-        facts: dict[str, Any] = {"operation": name, "txid": signed.txid.hex()}
-        if case.dry_run:
-            shown = show_transaction(signed.tx, case.genesis.chain, typed=False)
-            _tell(case, {**facts, "status": "dry_run", "transaction": shown}, json.dumps(shown, indent=1))
-            return
-        facts |= await _send(case, apis, signed)
-    seen = await _seen(case, facts["block"], is_done)
-    facts |= {"status": status, "seen_by_node": seen}
-    words = f"{status} in block {facts['block']}, transaction {facts['txid']}"
-    if seen is False:
-        raise NodeError(f"{words}: but the group's state does not show it: the operation was rejected there")
-    _tell(case, facts, words if seen else f"{words}\nStart the node, and look at it with `waggle status`")
-
-
-_SOURCES = {
-    "node": "the running node",
-    "store": "the node's store; the node does not run",
-    "genesis": "the genesis document alone: the node has no state yet",
-}
-
-
-async def _check_account(apis: list[Api], case: _Case) -> str:
-    """Whether the account key can act for the account; its resource credits in words. Raises ApiError, NodeError."""
-    name = case.config.account
-    account = await registration.first_of(apis, lambda api: find_account(api, name))
-    if not can_act_alone(authority_of(account, "active", case.genesis.chain), [case.account_key.public]):
-        text = public_key_to_text(case.account_key.public, case.genesis.chain.address_prefix)
-        raise KeyFileError(
-            f"{case.config.account_key}: {text} is not in the active authority of {name} on chain, or does not meet it "
-            f"alone: name the account's active key in keys.account"
-        )
-    try:
-        found = await registration.first_of(apis, lambda api: find_credits(api, name))
-        view = await registration.first_of(apis, registration.reference)
-        percent = resource_credits(found, view.head_time)
-    except ApiError:
-        percent = None
-    return "resource credits not known" if percent is None else f"{percent} % of its resource credits left"
-
-
-async def _send(case: _Case, apis: list[Api], signed: Signed) -> dict[str, Any]:
-    console = Console(stderr=True)
-    with console.status("sending") as progress:
-
-        def told(words: str) -> None:
-            progress.update(f"{signed.txid.hex()}: {words}")
-
-        server = await registration.send(apis, case.genesis, signed.tx)
-        told(f"taken by {server}")
-        block = await registration.wait(apis, signed.txid, told)
-    return {"server": server, "block": block}
-
-
-async def _seen(case: _Case, block: int, is_done: Callable[[], Any]) -> bool | None:
-    """Whether the running node's state shows it, once it has applied the block; None if no node runs here."""
-    for _ in range(_SEEN_WITHIN * 2):
-        try:
-            if await is_done():
-                return True
-            height, _ = await member_of(case.config)
-        except NodeError:
-            return None
-        if height > block:
-            return bool(await is_done())
-        await asyncio.sleep(0.5)
-    return None
+    await carry_out(case, "node_delete", {}, lines, is_done, "leaving")
 
 
 def _open(config: Config) -> tuple[SecretKey, list[SecretKey]]:
@@ -281,28 +172,7 @@ def _signing(
         raise ConfigError(f"--signing-key, --pop: {error}: give what `waggle keys pop` printed") from None
 
 
-def _ask_domain(case: _Case) -> str:
+def _ask_domain(case: Case) -> str:
     if case.yes or case.as_json:
         raise ConfigError("--domain: missing: write where this node can be asked, as https://node.example")
-    return str(_answered(lambda: click.prompt("Where this node can be asked (https://HOST[:PORT])", err=True)))
-
-
-def _confirm(case: _Case) -> None:
-    if not case.yes and not _answered(lambda: click.confirm("Sign it and send it?", err=True)):
-        raise NodeError("nothing was sent")
-
-
-def _answered(ask: Callable[[], Any]) -> Any:
-    try:
-        return ask()
-    except click.Abort:
-        raise NodeError("nobody answered: nothing was sent. Where there is no terminal, add --yes") from None
-
-
-def _show(case: _Case, text: str) -> None:
-    click.echo(text, err=case.as_json)
-
-
-def _tell(case: _Case, facts: dict[str, Any], text: str) -> None:
-    body = {"ok": True, "account": case.config.account, "group": case.genesis.group, **facts}
-    click.echo(json.dumps(body) if case.as_json else text)
+    return str(answered(lambda: click.prompt("Where this node can be asked (https://HOST[:PORT])", err=True)))

@@ -16,6 +16,7 @@ from node.signer.guard import guard_memory, lock_no_more
 from node.signer.journal import Journal
 from node.signer.keys import SecretKey, open_keys
 from node.signer.passwords import once, source
+from node.signer.peers import admitted
 from node.signer.replica import Replica
 from node.signer.service import Service, listen, run_service, tls_context
 from node.signer.service_config import ServiceConfig, load_service_config
@@ -85,7 +86,7 @@ async def _serve(config: ServiceConfig, replica: Replica, log: Log) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     loop.add_signal_handler(signal.SIGHUP, lambda: None)
-    service = Service(replica, log)
+    service = Service(replica, log, admitted(config.users, config.group))
     files = (config.certificate, config.key, config.authority)
 
     def context() -> ssl.SSLContext:

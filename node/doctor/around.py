@@ -11,6 +11,7 @@ import aiohttp
 import msgspec
 
 from node.api.auth import access_of
+from node.bounded_http import read_bounded
 from node.config import Config
 from node.doctor.finding import SECONDS, Case, Finding, fail, ok, skip, split, warn
 from node.errors import NodeError
@@ -115,15 +116,11 @@ async def _json(session: aiohttp.ClientSession, url: str) -> object:
     """A bounded answer. Raises what aiohttp raises, and ValueError."""
     limit = aiohttp.ClientTimeout(total=SECONDS)
     async with session.get(url, timeout=limit, allow_redirects=False) as response:
-        raw = bytearray()
-        async for part in response.content.iter_chunked(1 << 14):
-            raw += part
-            if len(raw) > MAX_ANSWER:
-                raise ValueError(f"more than {MAX_ANSWER} bytes")
+        raw = await read_bounded(response, MAX_ANSWER)
         if response.status != 200:
             raise ValueError(f"HTTP {response.status}")
     try:
-        return msgspec.json.decode(bytes(raw))
+        return msgspec.json.decode(raw)
     except (msgspec.MsgspecError, RecursionError):
         raise ValueError("no JSON") from None
 

@@ -7,22 +7,20 @@ the group itself has signed for the chain that it was built on (node/signer/trus
 from collections.abc import Iterable
 from pathlib import Path
 
-import msgspec
-
 from node.agent import Me, SignTransaction, first_difference, signatures_wanted
 from node.core import Log
 from node.errors import SignerError
 from node.files import DISK, Files
 from node.signer.approvals import Approvals, approval
+from node.signer.blocks import among, follow, read
 from node.signer.journal import Journal
 from node.signer.policy import Verdict, told
 from node.signer.signer import Signer
-from node.signer.trusted import NEVER, Round, Trusted, of_state, vouched
-from processors.engine import apply_block, begin
+from node.signer.trusted import NEVER, Round, Trust, Trusted, of_state, vouched
+from processors.engine import begin
 from processors.errors import EngineError
 from processors.genesis import Genesis
-from processors.hive.block import Block, read_block
-from processors.hive.errors import HiveDataError, UnknownOperationError
+from processors.hive.block import Block
 from state.errors import StateError
 from state.schema import MS, QUEUE, Record
 from state.state import State
@@ -30,13 +28,6 @@ from state.verify import recomputed_root
 
 #: Beside the journal: the round that is believed.
 TRUSTED = "trusted.json"
-
-
-class Trust(msgspec.Struct, frozen=True):
-    """A root that the operator vouches for: what others reported of that height, seen elsewhere."""
-
-    height: int
-    root: bytes
 
 
 class Replica:
@@ -74,7 +65,7 @@ class Replica:
         if state.height >= 0:
             if self.head_id not in self._trusted.places:  # it came from elsewhere: what was before, nobody saw here
                 self._trusted.begin(NEVER, self.head_id)
-            self._check_place()
+            self._trusted.check(state)
             self._begin_round()
 
     @property
@@ -110,7 +101,7 @@ class Replica:
         """The block start_block. What it is, is believed with the first round that was agreed on."""
         if self.state.height >= 0:
             raise SignerError(f"the state has begun: it is at {self.state.height}")
-        block = self._read(text)
+        block = read(text, self.genesis, self._log)
         self._trusted.begin(0, block.id)
         try:
             begin(self.state, self.genesis, block)
@@ -125,7 +116,7 @@ class Replica:
         before = self.head_id
         try:
             for text in texts:
-                self._apply(self._read(text))
+                self._apply(read(text, self.genesis, self._log))
         except SignerError:
             self._flush(before)
             raise
@@ -156,35 +147,16 @@ class Replica:
             self._log("rewound", {"height": height, "why": "the node asked for it"})
         return self.state.height
 
-    def _read(self, text: bytes) -> Block:
-        """A block. One with an operation that cannot be serialised is not proven: the root that the group signs for
-        covers whatever it does."""
-        try:
-            block = read_block(text, self.genesis.chain)
-            block.prove()
-        except UnknownOperationError as error:
-            self._log("unproven_block", {"height": block.number, "operators": [], "why": str(error)})
-        except HiveDataError as error:
-            raise SignerError(f"a block is refused: {error}") from error
-        return block
-
     def _apply(self, block: Block) -> None:
-        head = self.state.head
-        if block.number != head.height + 1 or block.header.previous != head.block_id:
-            raise SignerError(f"block {block.number} does not follow {head.height} ({head.block_id.hex()})")
-        if block.timestamp <= head.timestamp:
-            raise SignerError(f"block {block.number} is not later than the one before it")
-        try:
-            apply_block(self.state, self.genesis, block, flush=False)
-        except (HiveDataError, EngineError, KeyError) as error:
-            raise SignerError(f"block {block.number} cannot be applied: {error}") from error
-        self._look_for_ours(block)
+        before = self.state.height
+        follow(self.state, self.genesis, block)
+        self._trusted.include(among(block, self.genesis, self._journal.ids))  # such a one is never denied
         params, start = self.genesis.params, self._begun
         if block.number % params.round_length == 0:
             try:
                 self._begin_round()
             except SignerError:
-                self.state.rewind(head.height)
+                self.state.rewind(before)
                 raise
         elif start is not None and block.number % params.round_length > params.report_at:
             self._believe(start)
@@ -224,29 +196,6 @@ class Replica:
         self._trusted.believe(found)
         self._is_covered = True
 
-    def _check_place(self) -> None:
-        """The store is of the chain that is believed. Raises SignerError."""
-        believed = self._trusted.round
-        root = self.state.root(believed.height)
-        if believed.root and root is not None and root != believed.root:
-            raise SignerError(
-                f"the state is not of the chain that the group signed for at block {believed.height}: move its folder "
-                f"away and let the node stream it anew"
-            )
-
-    def _look_for_ours(self, block: Block) -> None:
-        """Whether what we signed stands in a block of which the state does not know it: then it is never denied."""
-        if not block.may_mention((self.genesis.group.encode(),)):
-            return
-        signed = self._journal.ids()
-        found = set()
-        for index in range(len(block.transactions)):
-            try:
-                found.add(block.transaction(index)[2])
-            except HiveDataError:
-                continue  # not of this version's operations, so none of ours
-        self._trusted.include(found & signed)
-
     # -- signing
 
     def look(self) -> list[str]:
@@ -259,7 +208,13 @@ class Replica:
         return self.signer.held_until(self._trusted.round.time)
 
     def report(self, account: str, height: int, root: bytes, key: bytes) -> bytes:
-        """The signature of a report: of the root that this signer found itself."""
+        """The signature of a report: of the root that this signer found itself.
+
+        A report is what makes others believe. So none is signed by a store that was taken from elsewhere and that the
+        group has not signed for since: two signers with one forged snapshot would vouch for each other. A store that
+        was written to here reports at once: if a restart needed another's report first, a group that starts anew as a
+        whole would wait for itself.
+        """
         if account != self.account or key not in self.signer.public_keys:
             raise SignerError(f"this signer reports for {self.account}, with its own keys")
         if height != self.state.height // self.genesis.params.round_length * self.genesis.params.round_length:
@@ -267,6 +222,11 @@ class Replica:
         own = self.state.root(height)
         if own is None or own != root:
             raise SignerError(f"the signer's root of {height} is {own.hex() if own else 'not known'}, not {root.hex()}")
+        if self._trusted.since == NEVER:
+            raise SignerError(
+                "the store came from elsewhere and the group has signed for no root of it yet: the next rounds bring "
+                "one, or write `trust` (docs/signer.md)"
+            )
         if first_difference(self.state) is not None:
             raise SignerError("the group agreed on another root than this signer's: it signs nothing")
         return self.signer.sign_report(account, height, root, key)
@@ -291,13 +251,10 @@ class Replica:
         ends = {bytes.fromhex(entry.txid): entry for entry in self._journal.all_entries()}
 
         def denied(txid: bytes) -> bool:
-            """Dead before the round that the group vouched for, and in none of the blocks up to it."""
-            if txid in self._trusted.included:
-                return False
+            """Dead, and in none of the blocks up to the round that the group vouched for."""
             if txid in past:  # it was dead when the state put its payload back, before this record was built
-                return True
-            found = ends[txid]
-            return found.expiration <= believed.time and found.time >= (self._trusted.since or 0)
+                return txid not in self._trusted.included
+            return self._trusted.is_over(txid, ends[txid])
 
         verdict, sig = self.signer.sign_transaction(self.state, op, key, denied, now=believed.time)
         return self._tell(op, verdict), sig

@@ -1,6 +1,6 @@
 """`waggle signer`: keys, policy, journal and a state of their own behind a socket. One request after the other.
 
-Who may ask: over a Unix socket processes of the same user or root, over TCP whoever shows a certificate of the one
+Who may ask: over a Unix socket whom node/signer/peers.py admits, over TCP whoever shows a certificate of the one
 authority. What is asked for is judged by node/signer/replica.py; a client that breaks the rules of the wire is dropped.
 """
 
@@ -9,13 +9,13 @@ import contextlib
 import os
 import socket
 import ssl
-import struct
 from collections.abc import Callable
 from pathlib import Path
 
 from node.core import Log
 from node.errors import ConfigError, JournalError, NodeError, SignerError
 from node.signer import wire
+from node.signer.peers import NOBODY_ELSE, Admitted, open_to, unwelcome
 from node.signer.replica import Replica
 from state.errors import StateError
 
@@ -31,17 +31,20 @@ _REMEDY = "see the log of the signer"
 class Service:
     """Answers requests by one replica. ``failed`` is set when the store failed: the process must end."""
 
-    def __init__(self, replica: Replica, log: Log) -> None:
+    def __init__(self, replica: Replica, log: Log, who: Admitted = NOBODY_ELSE) -> None:
         self.failed: asyncio.Event = asyncio.Event()
         self.error: StateError | None = None
         self._replica = replica
         self._log = log
+        #: Who may ask over a Unix socket.
+        self.who = who
         self._clients: dict[asyncio.StreamWriter, asyncio.Task[None] | None] = {}
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One client, until it leaves or breaks a rule."""
         peer = _name_of(writer)
-        refusal = _unwelcome(writer) or ("there are too many clients" if len(self._clients) >= MAX_CLIENTS else "")
+        is_full = len(self._clients) >= MAX_CLIENTS
+        refusal = unwelcome(writer, self.who) or ("there are too many clients" if is_full else "")
         if refusal:
             self._log("signer_client", {"peer": peer, "outcome": "refused", "why": refusal})
             writer.close()
@@ -153,9 +156,15 @@ async def listen(service: Service, address: str, context: Callable[[], ssl.SSLCo
             _make_way(path)
             before = os.umask(0o177)  # the socket is 0600 from its first moment on
             try:
-                return await asyncio.start_unix_server(service.serve, path)
+                server = await asyncio.start_unix_server(service.serve, path)
             finally:
                 os.umask(before)
+            try:
+                open_to(path, service.who)
+            except ConfigError:
+                server.close()
+                raise
+            return server
         host, port = host_and_port(address)
         return await asyncio.start_server(
             service.serve, host, port, ssl=context(), ssl_handshake_timeout=5, ssl_shutdown_timeout=1
@@ -214,15 +223,6 @@ def _make_way(path: Path) -> None:
             path.unlink()
             return
     raise OSError(98, "another signer listens there")
-
-
-def _unwelcome(writer: asyncio.StreamWriter) -> str:
-    """Why a client may not ask; empty if it may. Over TLS the handshake has decided."""
-    found = writer.get_extra_info("socket")
-    if found is None or found.family != socket.AF_UNIX:
-        return ""
-    _, uid, _ = struct.unpack("3i", found.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-    return "" if uid in (0, os.geteuid()) else f"it belongs to the user {uid}"
 
 
 def _name_of(writer: asyncio.StreamWriter) -> str:

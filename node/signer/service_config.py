@@ -11,11 +11,14 @@ from msgspec.structs import replace
 from node.errors import ConfigError
 from node.options import OPTIONS, REQUIRED, Option, in_section
 from node.signer.policy import Policy
-from node.signer.replica import Trust
+from node.signer.trusted import Trust
 
 
 class ServiceConfig(msgspec.Struct, frozen=True):
-    """A checked configuration; paths are absolute or relative to the file."""
+    """A checked configuration; paths are absolute or relative to the file.
+
+    ``users``, ``group``: names or numbers, of this machine (node/signer/peers.py).
+    """
 
     path: Path
     account: str
@@ -28,9 +31,16 @@ class ServiceConfig(msgspec.Struct, frozen=True):
     certificate: Path | None = None
     key: Path | None = None
     authority: Path | None = None
+    users: tuple[str, ...] = ()
+    group: str = ""
     trust: Trust | None = None
     log_format: str = "console"
     log_level: str = "info"
+
+
+def _users(value: Any) -> str:
+    wrong = [repr(name) for name in value if not isinstance(name, str) or not name]
+    return f"holds what is no name of a user: {', '.join(wrong)}" if wrong else ""
 
 
 def _trust(value: Any) -> str:
@@ -47,6 +57,10 @@ _SECTIONS: dict[str, dict[str, Option]] = {
         "certificate": replace(_SIGNER["certificate"], remedy="name this signer's certificate, for tls://"),
         "key": replace(_SIGNER["key"], remedy="name this signer's TLS key, for tls://"),
         "authority": replace(_SIGNER["authority"], remedy="name the authority that nodes' certificates must be of"),
+        "users": Option(
+            (list,), "name the users that may ask on the socket besides this one, or their numbers", [], _users
+        ),
+        "group": Option((str,), "name the group that the socket belongs to, or its number", ""),
         "trust": Option((str,), "write HEIGHT:ROOT as another member's node shows it, or leave it out", "", _trust),
     },
     "keys": {"signing": replace(_KEYS["signing"], default=REQUIRED), "password": _KEYS["password"]},
@@ -88,7 +102,12 @@ def _problems(document: dict[str, Any]) -> list[str]:
     signer = document["signer"]
     if signer["listen"].startswith("tls://"):
         names = ("certificate", "key", "authority")
+        wrong += [f"signer.{name}: is for unix: alone: take it out" for name in ("users", "group") if signer.get(name)]
         wrong += [f"signer.{name}: missing: tls:// needs {', '.join(names)}" for name in names if not signer.get(name)]
+    elif bool(signer.get("users")) != bool(signer.get("group")):
+        wrong.append(
+            "signer.users, signer.group: another user needs both, the group to get to the socket, the name for answers"
+        )
     return wrong
 
 
@@ -117,6 +136,8 @@ def _build(document: dict[str, Any], path: Path) -> ServiceConfig:
         certificate=file("certificate"),
         key=file("key"),
         authority=file("authority"),
+        users=tuple(get("signer", "users")),
+        group=get("signer", "group"),
         trust=Trust(int(height), bytes.fromhex(root)) if root else None,
         log_format=get("log", "format"),
         log_level=get("log", "level"),

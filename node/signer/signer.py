@@ -22,6 +22,10 @@ class Signing(Protocol):
     def public_keys(self) -> tuple[bytes, ...]:
         """The public halves, in byte order."""
 
+    @property
+    def begins(self) -> bool:
+        """Whether the next look begins a journal here, at what the node believes to be the chain's present."""
+
     def look(self, state: State) -> list[str]:
         """See where the chain is, once for each block of a live node; ids of what our keys signed elsewhere."""
 
@@ -63,6 +67,11 @@ class Signer:
         """The public halves, in byte order."""
         return tuple(sorted(self._keys))
 
+    @property
+    def begins(self) -> bool:
+        """Whether the next look begins the journal here: it is fresh, or was copied or restored."""
+        return self._journal.born is None or self._journal.is_moved
+
     def look(self, state: State) -> list[str]:
         """Bring the journal's age up to what the chain shows (node/signer/age.py). Raises JournalError."""
         return look(self._journal, self.public_keys, state, self._genesis)
@@ -71,7 +80,7 @@ class Signer:
         """The block time until which a key of ours signs no group transaction, the latest of them all; 0 = none is
         held back at block time ``now``, None before the journal has begun here. Raises JournalError."""
         born = self._journal.born
-        if born is None or self._journal.is_moved:
+        if born is None or self.begins:
             return None
         until = max((self._journal.held_until(key) for key in self._keys), default=0)
         if now >= until or self._approvals.has(confirmation(born)):

@@ -15,17 +15,26 @@ from msgspec.structs import replace
 
 from node.errors import SignerError
 from node.files import Files
+from node.signer.entries import Entry
 from processors.genesis import Genesis
 from state.errors import StateError
-from state.schema import AUTHORITY, KEY, NODE, REPORT, RUNNER, Authority
+from state.schema import AUTHORITY, KEY, NODE, REPORT, RUNNER, Authority, Member
 from state.state import State
+
+
+class Trust(msgspec.Struct, frozen=True):
+    """A root that the operator vouches for: what others reported of that height, seen elsewhere."""
+
+    height: int
+    root: bytes
 
 
 class Round(msgspec.Struct, frozen=True):
     """A round's beginning: its root and who may vouch for the next one.
 
     ``time``: of the block at ``height``, seconds. ``weights``: of accounts in the active authority, ``everything``: all
-    its weight. ``keys``: the signing key of each member. ``alone``: believed on the word of this signer's own account.
+    its weight. ``keys``: the key by which each member vouches. ``alone``: believed on the word of this signer's own
+    account.
     """
 
     height: int
@@ -51,11 +60,23 @@ def of_state(state: State) -> Round:
     root = state.root(state.height)
     if root is None:
         raise SignerError(f"block {state.height} begins no round")
-    keys = {str(account): member.signing_key for (account,), member in state.walk(NODE)}
     owners = {bytes(key): owner.account for (key,), owner in state.walk(KEY)}  # type: ignore[arg-type]
     runners = tuple(str(account) for (account,), _ in state.walk(RUNNER))
     active = state.need(AUTHORITY, "active")
+    signers = {key for key, weight in active.keys if weight}
+    found = {str(account): _vouching(member, signers) for (account,), member in state.walk(NODE)}
+    keys = {account: key for account, key in found.items() if key is not None}
     return _round(state.height, root, state.head.timestamp, active, owners, keys, runners)
+
+
+def _vouching(member: Member, signers: set[bytes]) -> bytes | None:
+    """The key by which a member vouches: one that is in the authority, or that has ripened for it.
+
+    A key that was registered a moment ago has a vote in the state at once. Here it has none: whoever took over the
+    accounts of a majority, which lie with their nodes, would have their word within two rounds, and not in the day
+    in which people can see it.
+    """
+    return member.signing_key if member.signing_key in signers else member.ripe_key
 
 
 def _round(
@@ -155,6 +176,23 @@ class Trusted:
         """A round is believed now: from its first block on every one was seen, if that was not so for longer."""
         since = found.time if self.since == NEVER else self.since or 0
         self._keep(found, since, self.included, self.places)
+
+    def check(self, state: State) -> None:
+        """The store is of the chain that is believed. Raises SignerError."""
+        believed = self.round
+        root = state.root(believed.height)
+        if believed.root and root is not None and root != believed.root:
+            raise SignerError(
+                f"the state is not of the chain that the group signed for at block {believed.height}: move its folder "
+                f"away and let the node stream it anew"
+            )
+
+    def is_over(self, txid: bytes, entry: Entry) -> bool:
+        """Whether what was signed is dead before the round that is believed, and was in no block up to it: of blocks
+        that were never seen here nothing is known."""
+        if txid in self.included:
+            return False
+        return entry.expiration <= self.round.time and entry.time >= (self.since or 0)
 
     def include(self, txids: set[bytes]) -> None:
         """Transactions that the journal holds stood in a block."""

@@ -108,6 +108,20 @@ def test_node_and_signer_do_not_see_each_others_files():
     assert f'listen = "unix:/run/{runtime}/signer.sock"' in MANUAL
 
 
+def test_the_signers_own_user_shares_nothing_with_the_node_but_the_socket():
+    unit, own = (settings(DEPLOY / "systemd" / name) for name in ("waggle-signer.service", "signer-user.conf"))
+    assert own["User"] != unit["User"] and own["Group"] == unit["Group"]
+    assert own["PrivateUsers"] == ["no"], "else it would see the node's user as nobody"
+    assert unit["UMask"] == ["0077"] and "UMask" not in own
+    folder = Path(own["WorkingDirectory"][-1])
+    assert not folder.is_relative_to(HOME) and own["StateDirectory"][-1] == folder.name
+    parse(own["ExecStart"][-1].split()[1:])
+    assert own["ReadWritePaths"][-1] == f"{folder}/data"
+    assert f"-{HOME}" in own["InaccessiblePaths"][-1].split()
+    for name in ("ExecStart", "StateDirectory", "ReadOnlyPaths", "ReadWritePaths", "InaccessiblePaths"):
+        assert own[name][0] == "", "a list is emptied before it is filled"
+
+
 def test_the_password_has_one_name_everywhere():
     for unit in UNITS:
         assert settings(unit)["LoadCredential"] == ["waggle:/etc/credstore/waggle"]

@@ -154,7 +154,8 @@ def test_why_this_node_does_not_sign_stands_beside_the_transaction(tmp_path):
     one = of(group, "runner01").transactions[0]
     assert (one.op, one.mine, one.why, one.status) == (op, "waiting", "manual", "collecting")
     told = next(told for told in attention(of(group, "runner01")) if told.name == "not-signed")
-    assert told.remedy == f"look at it, then run `waggle approve {op}`"
+    assert one.txid == any_state(group).need(MS, op).txid.hex()
+    assert told.remedy == f"look at it, then run `waggle approve {op} {one.txid}`"
     assert "waiting: manual" in screen_of(of(group, "runner01"))
 
 
@@ -222,7 +223,7 @@ def test_every_reason_to_hold_a_signature_has_its_remedy(tmp_path):
         found, signer="remote", transactions=(replace(found.transactions[0], why="own_word", age_blocks=999),)
     )
     told = next(told for told in attention(shown) if told.name == "not-signed")
-    assert f"`waggle approve {op}` where the signer runs, with its signer.toml" in told.remedy
+    assert f"`waggle approve {op} {found.transactions[0].txid}` where the signer runs, with its" in told.remedy
 
 
 # -- the journal's age

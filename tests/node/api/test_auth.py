@@ -9,8 +9,10 @@ import aiohttp
 import pytest
 from aiohttp.test_utils import make_mocked_request
 
+from node import control
 from node.api.app import settings_of
 from node.api.auth import Access, Origin, load_tokens, origin_of
+from node.api.limits import Limits
 from node.config import HttpConfig
 from node.errors import ConfigError
 from tests.node.api.serving import ELSEWHERE, ServedNode, serving
@@ -38,8 +40,40 @@ def asked(node, folder, *paths, access=ACCESS, **how):
     return asyncio.run(main())
 
 
-def test_on_this_machine_everything_is_open(node, tmp_path):
-    assert [status for status, _, _ in asked(node, tmp_path, *PRIVATE)] == [200, 200]
+def test_on_this_machine_everything_is_open_where_nothing_is_configured(node, tmp_path):
+    assert [status for status, _, _ in asked(node, tmp_path, *PRIVATE, access=Access())] == [200, 200]
+
+
+NETWORK = ipaddress.ip_network("10.0.0.0/8")
+
+
+@pytest.mark.parametrize("access", [ACCESS, Access((NETWORK,)), Access((NETWORK,), ACCESS.tokens)])
+def test_once_it_is_said_who_may_ask_loopback_is_no_proof(node, tmp_path, access):
+    """A proxy that adds no header cannot be told from the operator."""
+    assert [status for status, _, _ in asked(node, tmp_path, *PRIVATE, access=access)] == [401, 401]
+    found = asked(node, tmp_path, "/health", "/ready", access=access)
+    assert [set(body) for _, body, _ in found] == [{"ok"}, {"ready"}], "yes or no, and no account"
+    expected = [200, 200] if access.tokens else [401, 401]
+    assert [status for status, _, _ in asked(node, tmp_path, *PRIVATE, access=access, headers=BEARER)] == expected
+
+
+def test_and_then_it_has_no_more_places_than_anybody_else(node, tmp_path):
+    limits = Limits(requests_each=0)
+    for access, expected in ((Access(), 200), (ACCESS, 429)):
+
+        async def main(access=access):
+            async with serving(node, tmp_path, access=access, limits=limits) as server:
+                return await server.ask("/metrics", headers=BEARER)
+
+        assert asyncio.run(main())[0] == expected
+
+
+def test_the_commands_ask_on_the_control_socket_without_a_token(node, tmp_path):
+    async def main():
+        async with serving(node, tmp_path, access=Access((NETWORK,), ACCESS.tokens)) as server:
+            return await control.status(server.control)
+
+    assert asyncio.run(main()).account == "runner02"
 
 
 def test_from_elsewhere_the_public_routes_need_no_token(node, tmp_path):
@@ -83,11 +117,12 @@ def test_without_tokens_in_the_configuration_nobody_gets_in(node, tmp_path):
 
 
 def test_an_address_that_is_not_allowed_gets_403_whatever_its_token(node, tmp_path):
-    access = Access((ipaddress.ip_network("10.0.0.0/8"),), ACCESS.tokens)
+    access = Access((NETWORK,), ACCESS.tokens)
     for path in (*PRIVATE, *PUBLIC):
         [(status, body, response)] = asked(node, tmp_path, path, access=access, headers={**ELSEWHERE, **BEARER})
         assert (status, body["error"]) == (403, "not_allowed") and "WWW-Authenticate" not in response.headers
-    assert [s for s, _, _ in asked(node, tmp_path, *PRIVATE, access=access)] == [200, 200], "this machine always is"
+    here = asked(node, tmp_path, *PRIVATE, access=access, headers=BEARER)
+    assert [status for status, _, _ in here] == [200, 200], "this machine always is"
     through = Access((ipaddress.ip_network("127.0.0.0/8"),), ACCESS.tokens)
     assert asked(node, tmp_path, "/metrics", access=through, headers={**ELSEWHERE, **BEARER})[0][0] == 200
 
@@ -101,9 +136,9 @@ def test_failures_are_counted_each_and_told_once_a_minute(node, tmp_path):
 
 def test_a_name_that_somebody_pointed_at_this_machine_is_no_reason_to_trust(node, tmp_path):
     """A page in the operator's browser may reach loopback under a name of its own."""
-    assert asked(node, tmp_path, "/v1/status", headers={"Host": "evil.example"})[0][0] == 401
+    assert asked(node, tmp_path, "/v1/status", access=Access(), headers={"Host": "evil.example"})[0][0] == 401
     for host in ("localhost:8095", "127.0.0.1", "[::1]:8095"):
-        assert asked(node, tmp_path, "/v1/status", headers={"Host": host})[0][0] == 200
+        assert asked(node, tmp_path, "/v1/status", access=Access(), headers={"Host": host})[0][0] == 200
 
 
 def test_the_control_socket_is_open_and_for_its_owner_alone(node, tmp_path):

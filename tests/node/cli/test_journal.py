@@ -6,7 +6,8 @@ from types import SimpleNamespace
 import pytest
 from click.testing import CliRunner
 
-from node.cli.journal import approve, journal
+from node.cli.approve import approve
+from node.cli.journal import journal
 from node.devnet.founding import found, genesis_document, member_keys
 from node.devnet.node_files import write_node
 from node.devnet.watching import PARAMETERS
@@ -191,7 +192,7 @@ def test_a_running_node_is_asked_what_it_is(place, monkeypatch):
     data.mkdir(exist_ok=True)
     (data / "control.sock").touch()
     out = SimpleNamespace(op=OP, kind="payout", payloads=("p4: 1.234 HIVE to receiver",), txid=TXID.hex())
-    monkeypatch.setattr("node.cli.journal.look", lambda config: (0, {}, SimpleNamespace(transactions=(out,))))
+    monkeypatch.setattr("node.cli.approve.look", lambda config: (0, {}, SimpleNamespace(transactions=(out,))))
     assert "1.234 HIVE to receiver" in run(approve, OP, "--config", config).output
     with pytest.raises(ConfigError, match="has no group transaction 60:58:1 out"):
         run(approve, "60:58:1", "--config", config)

@@ -10,6 +10,7 @@ from node.core import NodeCore
 from node.outbox import Outbox
 from node.signer.approvals import Approvals
 from node.signer.journal import Journal
+from node.signer.peers import NOBODY_ELSE
 from node.signer.policy import Policy
 from node.signer.remote import RemoteSigner, connect_unix
 from node.signer.replica import Replica
@@ -37,13 +38,13 @@ def texts_of(group, first, last):
 
 
 @contextlib.contextmanager
-def serving(replica, path, log=lambda *said: None, address=None, context=None):
+def serving(replica, path, log=lambda *said: None, address=None, context=None, who=NOBODY_ELSE):
     """The service in a thread; yields it."""
     ready, found = threading.Event(), {}
 
     async def main():
         found["loop"], found["stop"] = asyncio.get_running_loop(), asyncio.Event()
-        found["service"] = Service(replica, log)
+        found["service"] = Service(replica, log, who)
         server = await listen(found["service"], address or f"unix:{path}", context)
         found["port"] = server.sockets[0].getsockname()[1] if address else 0
         ready.set()

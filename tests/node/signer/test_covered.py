@@ -13,7 +13,7 @@ from node.signer.approvals import Approvals, confirmation
 from node.signer.policy import rebuild
 from node.signer.replica import TRUSTED
 from node.signer.service import Service
-from node.signer.trusted import NEVER, Trusted
+from node.signer.trusted import NEVER, Trust, Trusted
 from node.signer.wire import Apply, Look, Refused
 from processors.builder import operation_id
 from processors.hive.transaction import signing_digest, transaction_id
@@ -47,10 +47,15 @@ def paying(folder):
 
 def copied(state):
     """A copy of a store in memory."""
-    store = MemoryStore()
     state.flush()
-    store.write(copy.deepcopy(list(state._store.iterate(b""))), sync=True)
-    return store
+    return copied_of(state._store)
+
+
+def copied_of(store):
+    """A copy of what a store holds."""
+    found = MemoryStore()
+    found.write(copy.deepcopy(list(store.iterate(b""))), sync=True)
+    return found
 
 
 def forged(group, store, *, with_trees):
@@ -91,6 +96,12 @@ def signs(replica, op, txid):
     if replica._journal.born is not None:
         Approvals(replica._journal._path.with_name("approvals")).add(confirmation(replica._journal.born))
     return replica.sign(op, KEY, txid)
+
+
+def reports(replica):
+    """Its report of the round that runs."""
+    height = replica.height // 20 * 20
+    return replica.report(ME.account, height, replica.state.root(height), KEY)
 
 
 @pytest.mark.parametrize("with_trees", [True, False])
@@ -137,9 +148,15 @@ def test_a_true_store_from_elsewhere_signs_once_the_group_has_signed_for_what_it
     assert replica._trusted.since == NEVER, "nothing is denied by blocks that were never seen"
     op, txid = group.op, any_state(group).need(MS, group.op).txid
     assert signs(replica, op, txid)[0].why == "not_agreed_yet"
+    with pytest.raises(SignerError, match="the store came from elsewhere"):
+        reports(replica)
+    again = new_replica(group.genesis, ME, tmp_path, store=copied(replica.state))
+    with pytest.raises(SignerError, match="the store came from elsewhere"):
+        reports(again)  # a restart makes it nobody's own
     opened = replica.height
     group.run(45)
     replica.apply(texts_of(group, opened + 1, any_state(group).height))
+    assert len(reports(replica)) == 65
     assert replica.trusted.height > opened
     assert (
         replica._trusted.since == replica.trusted.time or replica._trusted.since > any_state(group).head.timestamp - 150
@@ -157,6 +174,41 @@ def test_a_restart_keeps_since_when_all_blocks_were_seen(tmp_path, group):
     assert (again.height, again._trusted.since) == (53, 0)
     again.apply(texts_of(group, 54, any_state(group).height))
     assert again._is_covered
+
+
+def test_a_group_that_starts_anew_as_a_whole_does_not_wait_for_itself(tmp_path, group):
+    """Nobody has signed for these stores since they were opened, and each must say first what it has."""
+    store = MemoryStore()
+    first = new_replica(group.genesis, ME, tmp_path, store=store)
+    first.begin(text_of(group, 20))
+    first.apply(texts_of(group, 21, any_state(group).height))
+    again = new_replica(group.genesis, ME, tmp_path, store=store)
+    assert not again._is_covered and len(reports(again)) == 65
+
+
+def test_two_that_were_given_one_forged_store_do_not_vouch_for_each_other(tmp_path, group):
+    store = copied(any_state(group))
+    forged(group, store, with_trees=True)
+    for number in (2, 3):
+        member = member_keys(number)
+        replica = new_replica(group.genesis, member, tmp_path / member.account, store=copied_of(store))
+        height = replica.height // 20 * 20
+        with pytest.raises(SignerError, match="the store came from elsewhere"):
+            replica.report(member.account, height, replica.state.root(height), member.signing_key.public)
+
+
+def test_the_operators_word_covers_a_store_from_elsewhere(tmp_path):
+    """The way out where a whole group restored its signers from snapshots."""
+    group = paying(tmp_path / "group")
+    store = copied(any_state(group))
+    group.run(40)
+    last = any_state(group).height
+    begun = last // 20 * 20
+    trust = Trust(begun, any_state(group).root(begun))
+    replica = new_replica(group.genesis, ME, tmp_path / "signer", store=store, trust=trust)
+    assert replica.height < begun
+    replica.apply(texts_of(group, replica.height + 1, begun))
+    assert replica.trusted.height == begun and len(reports(replica)) == 65
 
 
 def test_the_root_of_what_is_believed_must_be_known(tmp_path, group):

@@ -1,5 +1,6 @@
 """A node whose keys are with a remote signer: the group works as ever, and the signer believes nobody alone."""
 
+import contextlib
 from types import SimpleNamespace
 
 import msgspec
@@ -10,7 +11,8 @@ from node.devnet.founding import devnet_key, member_keys
 from node.errors import SignerError
 from node.signer import wire
 from node.signer.approvals import confirmation
-from node.signer.remote import FIRST_REST, LONGEST_REST, RemoteSigner, _read, connect_unix
+from node.signer.exchange import _read
+from node.signer.remote import FIRST_REST, LONGEST_REST, RemoteSigner, connect_unix
 from state.schema import DONE, MS, QUEUE, SIG
 from tests.node.signer.remotely import join_remotely, new_replica, serving, text_of, texts_of
 from tests.node.signer.test_policy import Shown
@@ -228,6 +230,88 @@ def test_a_signer_that_is_gone_signs_nothing_and_is_found_again(tmp_path):
         remote.close()
 
 
+class Hanging:
+    """A signer on a clock of its own, which answers all but the requests of some types: these with silence."""
+
+    def __init__(self, group, *deaf):
+        self.now, self.deaf, self.dials, self.waited, self.asked = 0.0, deaf, 0, [], []
+        self._welcome = wire.Welcome([ME.signing_key.public], 20, b"x" * 20, 0, 0)
+        self.remote = RemoteSigner(self.connect, group.genesis, ME.account, clock=lambda: self.now)
+
+    def connect(self):
+        self.dials += 1
+        return self
+
+    def settimeout(self, seconds):
+        self._patience = seconds
+
+    def sendall(self, data):
+        request = wire.read_request(data[4], data[wire.HEAD :])
+        self.asked.append(request)
+        answer = self._welcome if isinstance(request, wire.Hello) else wire.At(20, b"")
+        self._answer = b"" if isinstance(request, self.deaf) else wire.frame(answer)
+
+    def recv(self, size):
+        if not self._answer:
+            self.waited.append(round(self._patience))
+            self.now += self._patience
+            raise TimeoutError("timed out")
+        part, self._answer = self._answer[:size], self._answer[size:]
+        return part
+
+    def close(self):
+        pass
+
+    def try_for(self, seconds, *requests):
+        """Ask as the node does at each block, whatever comes of it."""
+        end = self.now + seconds
+        while self.now < end:
+            self.now += 3
+            with contextlib.suppress(SignerError):
+                for request in requests:
+                    self.remote._ask(request)
+
+
+@pytest.mark.parametrize("deaf", [wire.Apply, wire.Look, wire.Hello])
+def test_a_signer_that_hangs_does_not_hold_the_node_up_again_and_again(tmp_path, deaf):
+    """Wherever it hangs: the node's own HTTP waits while it is asked."""
+    hanging = Hanging(new_group(tmp_path / "group"))
+    hanging.deaf = (deaf,)
+    hanging.remote.close()
+    hanging.try_for(600, wire.BlockId(7), wire.Apply([b"{}"]), wire.Look())
+    assert hanging.waited[0] == (15 if deaf is wire.Apply else 2)
+    assert set(hanging.waited[1:]) == {2}
+    assert len(hanging.waited) <= 26 and hanging.dials <= 27, "at last one try of 2 s in 32"
+    hanging.deaf = ()
+    hanging.try_for(40, wire.BlockId(7), wire.Apply([b"{}"]), wire.Look())
+    assert hanging.remote._rest == 0 and hanging.remote._unanswered is None
+    hanging.deaf = (wire.Apply,)
+    hanging.waited.clear()
+    hanging.try_for(3, wire.Apply([b"{}"]))
+    assert hanging.waited == [15], "once it is well it has its time again"
+
+
+def test_after_a_silence_it_is_given_one_block_at_a_time_until_it_answers(tmp_path):
+    """A line on which many blocks take longer than the time that is left would never get on."""
+    hanging = Hanging(new_group(tmp_path / "group"), wire.Apply)
+    with pytest.raises(SignerError):
+        hanging.remote.feed([b"{}"] * 10)
+    hanging.deaf = ()
+    hanging.now += 100
+    hanging.remote.feed([b"{}"] * 10)
+    assert [len(one.texts) for one in hanging.asked if isinstance(one, wire.Apply)] == [10, 1, 9]
+
+
+def test_a_signer_that_hangs_up_is_dialled_again_at_once(tmp_path):
+    """It was started anew: nobody waits for that."""
+    hanging = Hanging(new_group(tmp_path / "group"))
+    hanging.recv = lambda size: b""
+    with pytest.raises(SignerError, match="hung up"):
+        hanging.remote._ask(wire.Look())
+    del hanging.recv
+    assert hanging.remote._ask(wire.BlockId(7)) == wire.At(20, b"")
+
+
 def test_another_account_or_genesis_is_not_welcome(tmp_path):
     group = new_group(tmp_path / "group")
     other = new_group(tmp_path / "other", 4)
@@ -256,7 +340,7 @@ def test_a_signer_whose_keys_change_is_not_believed(tmp_path):
 def test_an_answer_in_drops_is_none(monkeypatch):
     """One end for the whole of it: else a byte a second would hold the node up for hours."""
     clock = iter(range(100))
-    monkeypatch.setattr("node.signer.remote.time", SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.setattr("node.signer.exchange.time", SimpleNamespace(monotonic=lambda: next(clock)))
     left = []
     wired = SimpleNamespace(settimeout=left.append, recv=lambda size: b"x")
     with pytest.raises(TimeoutError):

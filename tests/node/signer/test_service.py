@@ -24,7 +24,7 @@ from node.devnet.group import VirtualGroup
 from node.devnet.watching import PARAMETERS, PAYOUT
 from node.errors import ConfigError, SignerError
 from node.genesis_text import to_toml
-from node.signer import service, wire
+from node.signer import peers, service, wire
 from node.signer.keys import write_key
 from node.signer.remote import RemoteSigner, connect_tls
 from node.signer.service import host_and_port, tls_context
@@ -82,7 +82,7 @@ def test_the_socket_is_its_owners_alone(served):
 @pytest.mark.parametrize(("uid", "welcome"), [(0, True), (os.geteuid(), True), (12_345, False)])
 def test_only_the_same_user_and_root(served, monkeypatch, uid, welcome):
     group, _, path, said, _ = served
-    monkeypatch.setattr(service, "struct", SimpleNamespace(unpack=lambda form, raw: (1, uid, 1)))
+    monkeypatch.setattr(peers, "struct", SimpleNamespace(unpack=lambda form, raw: (1, uid, 1)))
     with dial(path) as wired:
         try:
             wired.sendall(hello(group))
@@ -290,6 +290,9 @@ def test_a_configuration_and_its_defaults(tmp_path):
     assert (config.trust, config.certificate, config.log_format) == (None, None, "console")
     assert config.policy.allow == ("rotation", "standing")
     assert is_service(path)
+    assert (config.users, config.group) == ((), "")
+    path.write_text(GOOD.replace("[keys]", 'users = ["waggle", "10001"]\ngroup = "waggle"\n[keys]'))
+    assert (load_service_config(path).users, load_service_config(path).group) == (("waggle", "10001"), "waggle")
     path.write_text(GOOD.replace("[keys]", f'trust = "60:{"ab" * 32}"\n[keys]'))
     assert (load_service_config(path).trust.height, load_service_config(path).trust.root) == (60, b"\xab" * 32)
 
@@ -314,6 +317,20 @@ def test_everything_that_is_wrong_at_once(tmp_path):
         assert part in text
     path.write_text(GOOD.replace("unix:run/signer.sock", "tls://[::]:4000"))
     with pytest.raises(ConfigError, match=r"(?s)signer.certificate.*signer.key.*signer.authority"):
+        load_service_config(path)
+
+
+@pytest.mark.parametrize("line", ['users = ["waggle"]', 'group = "waggle"'])
+def test_another_user_needs_the_group_and_its_name(tmp_path, line):
+    path = tmp_path / "signer.toml"
+    path.write_text(GOOD.replace("[keys]", f"{line}\n[keys]"))
+    with pytest.raises(ConfigError, match="another user needs both"):
+        load_service_config(path)
+    path.write_text(GOOD.replace("unix:run/signer.sock", "tls://[::]:4000").replace("[keys]", f"{line}\n[keys]"))
+    with pytest.raises(ConfigError, match="is for unix: alone"):
+        load_service_config(path)
+    path.write_text(GOOD.replace("[keys]", 'users = [7]\ngroup = "waggle"\n[keys]'))
+    with pytest.raises(ConfigError, match="is no name of a user: 7"):
         load_service_config(path)
 
 

@@ -13,8 +13,8 @@ from node.devnet.group import VirtualGroup
 from node.errors import SignerError
 from node.files import DISK
 from node.signer.approvals import approval, confirmation
-from node.signer.replica import TRUSTED, Replica, Trust
-from node.signer.trusted import Round, Trusted, of_genesis, of_state, vouched
+from node.signer.replica import TRUSTED, Replica
+from node.signer.trusted import Round, Trust, Trusted, of_genesis, of_state, vouched
 from processors.genesis import pop_digest
 from processors.hive.keys import NULL_KEY, public_key_to_text
 from processors.hive.operations import Operation, active_custom_json
@@ -38,23 +38,28 @@ def own(chain, account, key) -> None:
     accounts[account] = replace(accounts[account], active=one_key(key.public))
 
 
+def take_over(group: VirtualGroup, members: list[MemberKeys]) -> None:
+    """The accounts of members are another's, who registers keys of his own and runs nodes with them."""
+    for member in members:
+        own(group.chain, member.account, member.account_key)
+        group.join(member)
+    group.step()
+    for member in members:
+        body = {
+            "domain": "https://evil.example",
+            "signing_key": public_key_to_text(member.signing_key.public, group.chain.chain.address_prefix),
+            "pop": member.signing_key.sign(pop_digest(group.genesis.hash, member.account)).hex(),
+        }
+        send(group, member, active_custom_json(member.account, "waggle_node_add", json.dumps(body)))
+    group.run(3)
+
+
 def forge(group: VirtualGroup, folder) -> VirtualGroup:
     """The chain from here on as a node would forge it: every other member and the account itself in its own hands."""
     chain: DevnetChain = copy.deepcopy(group.chain)
     forged = VirtualGroup(chain, group.genesis, folder)
     members = [evil(number) for number in OTHERS]
-    for member in members:
-        own(chain, member.account, member.account_key)
-        forged.join(member)
-    forged.step()
-    for member in members:
-        body = {
-            "domain": "https://evil.example",
-            "signing_key": public_key_to_text(member.signing_key.public, chain.chain.address_prefix),
-            "pop": member.signing_key.sign(pop_digest(group.genesis.hash, member.account)).hex(),
-        }
-        send(forged, member, active_custom_json(member.account, "waggle_node_add", json.dumps(body)))
-    forged.run(3)
+    take_over(forged, members)
     thief = MemberKeys(GROUP, devnet_key("thief"), devnet_key("thief"))
     own(chain, GROUP, thief.account_key)
     stolen = one_key(members[0].signing_key.public)
@@ -85,6 +90,54 @@ def test_a_forged_chain_agrees_with_itself_and_is_not_believed(tmp_path):
     replica.rewind(max(replica.trusted.height, true - 5))
     replica.apply(texts_of(group, replica.height + 1, group.chain.irreversible_number))
     assert replica.trusted.height > true, "back on the true chain it goes on"
+
+
+LONG, SHORT = {"ripe_rounds": 60, "rotation_patience": 900}, {"ripe_rounds": 3, "rotation_patience": 900}
+
+
+def taken_over_one_by_one(folder) -> tuple[VirtualGroup, Replica]:
+    """A group in which the accounts of three of five go to another, a round apart, and its second member's signer."""
+    group = new_group(folder / "group", parameters=LONG)
+    run_to_founded(group)
+    group.run(40)
+    for number in (1, 3, 4):
+        group.run_until(lambda: any_state(group).height % 20 == 0, 30)
+        group.run(18)  # the reports of this round are in
+        take_over(group, [evil(number)])
+    group.run_until(lambda: any_state(group).height % 20 == 19, 30)
+    group.run(60)
+    replica = new_replica(group.genesis, ME, folder / "signer")
+    replica.begin(text_of(group, 20))
+    replica.apply(texts_of(group, 21, any_state(group).height))
+    return group, replica
+
+
+def test_a_key_that_was_just_registered_vouches_for_nothing(tmp_path):
+    """Who has the accounts of a majority, from its nodes, has no word of it before the day in which people see it."""
+    group, replica = taken_over_one_by_one(tmp_path)
+    assert agrees(replica.state, group.genesis.params), "by the rules of the state they vote at once"
+    third = replica.height - 60
+    assert third - 60 < replica.trusted.height <= third, "none since the third of five is theirs"
+    assert replica.trusted.keys["runner01"] == member_keys(1).signing_key.public
+    assert evil(1).signing_key.public not in replica.trusted.keys.values()
+
+
+def test_a_key_that_has_ripened_vouches_before_the_rotation_too(tmp_path):
+    """Else a group whose members renew their keys one after another would lose its remote signers."""
+    group = new_group(tmp_path / "group", parameters=SHORT)
+    run_to_founded(group)
+    group.run(40)
+    group.refuses = lambda account, item: item.content.startswith("sign")
+    for number in (1, 3, 4):
+        take_over(group, [evil(number)])
+        group.run(100)
+    replica = new_replica(group.genesis, ME, tmp_path / "signer")
+    replica.begin(text_of(group, 20))
+    replica.apply(texts_of(group, 21, any_state(group).height))
+    assert replica.trusted.height >= replica.height - 40
+    new = evil(1).signing_key.public
+    assert replica.trusted.keys["runner01"] == new
+    assert new not in [key for key, _ in replica.state.need(AUTHORITY, "active").keys]
 
 
 @pytest.mark.parametrize("founder", [1, 2])
