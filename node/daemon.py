@@ -83,9 +83,9 @@ async def run_node(config: Config, log: Log, stop: asyncio.Event, trust: Trusted
     try:
         async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as session:
             apis = [Api(api.url, api.operator, Http(session), config.account) for api in config.apis]
-            repair_store(config, genesis, told)
+            repaired = repair_store(config, genesis, told)
             if trust is None:  # else the operator has said which root to begin with
-                begin_with_own(config, genesis, told)
+                await begin_with_own(config, genesis, apis, told, stop, any_age=repaired)
             await sync_if_new(config, genesis, session, apis, told, stop, trust)
             if stop.is_set():  # before there is a store: a node that has one never asks its peers for a snapshot
                 told("stop", {"height": -1, "outcome": "clean"})
@@ -182,6 +182,7 @@ def _wire(
         height = given.block.number
         if stream is not None:
             stream.take(given)
+        snapshots.look()
         if blocks is not None:
             blocks.take(given)
         if height % core.genesis.params.round_length == 0:
@@ -190,12 +191,18 @@ def _wire(
             if runtime.is_live:
                 snapshots.take(height)
 
-    runtime.took = took
-    if stream is not None:
-        runtime.before_acting = stream.bring
+    async def before_acting() -> None:
+        if stream is not None:
+            await stream.bring()
+        if blocks is not None:
+            await blocks.catch_up(core, feed)
+
+    runtime.took, runtime.before_acting = took, before_acting
 
     def rewound(height: int) -> None:
         snapshots.forget_after(height)
+        if blocks is not None:
+            blocks.cut_after(height)
         if stream is not None:
             stream.realign()
 

@@ -175,7 +175,7 @@ _FEED = {
         "install a newer version: until then two operators are believed for such blocks",
     ),
     "block_refused": Event(
-        "error",
+        "warning",
         {"height": "block", "operators": "who gave it alike", "why": "what is wrong with it"},
         "Two operators give the same block, and this version cannot prove it: it is not taken, and nobody is banned.",
         "install a newer version; if there is none, compare the kept block with other members and report it",

@@ -6,7 +6,7 @@ entries of all chunks go by table name, then by the order of the store.
 
 from collections.abc import Callable, Iterator
 from hashlib import sha256
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import zstandard
@@ -25,8 +25,59 @@ _LEVEL = 3
 _ENTRY_BYTES = 8  # about what msgpack adds to an entry
 _ANOTHER = "take the snapshot from another server"
 
+_PARTS = 256  # of a table's tree while it is built: by the first byte
+_SHARED = 2  # a letter and at most one nibble: pages and buckets above what a part has for itself
+_SPILL_BYTES = 64 << 10  # of one part, above which it leaves the memory
+#: Entries of one part, above which nothing is built: far more than chance puts there, who chose the keys chose them so.
+MOST_IN_PART = 1 << 18
+
 Entry = tuple[str, bytes, bytes]
 Put = Callable[[bytes, bytes | None], None]
+
+
+class Aside(Protocol):
+    """Bytes that are kept beside a process's memory, and gone with it."""
+
+    def write(self, data: bytes) -> int:
+        """Keep it; returns where."""
+
+    def read(self, place: int, size: int) -> bytes:
+        """What was kept there."""
+
+    def clear(self) -> None:
+        """Nothing of it is needed any more."""
+
+
+class Leaves:
+    """The leaves of one table in parts; with ``aside``, little of them stays in memory."""
+
+    def __init__(self, aside: Aside | None) -> None:
+        self._aside = aside
+        self._parts = [bytearray() for _ in range(_PARTS)]
+        self._places: list[list[tuple[int, int]]] = [[] for _ in range(_PARTS)]
+        self._counts = [0] * _PARTS
+
+    def add(self, k: bytes, v: bytes) -> None:
+        """Take a leaf. Raises SnapshotError."""
+        part = self._parts[k[0]]
+        part += k + v
+        self._counts[k[0]] += 1
+        if self._counts[k[0]] > MOST_IN_PART:
+            raise SnapshotError(f"more than {MOST_IN_PART} keys whose hash begins alike: no table is so; {_ANOTHER}")
+        if self._aside is not None and len(part) >= _SPILL_BYTES:
+            self._places[k[0]].append((self._aside.write(bytes(part)), len(part)))
+            part.clear()
+
+    def parts(self) -> Iterator[list[tuple[bytes, bytes]]]:
+        """The leaves of one part after the other; each is forgotten then."""
+        for part, places in zip(self._parts, self._places, strict=True):
+            spilled = [self._aside.read(*place) for place in places] if self._aside is not None else []
+            found = b"".join([*spilled, part])
+            part.clear()
+            yield [(found[at : at + 32], found[at + 32 : at + 64]) for at in range(0, len(found), 64)]
+        if self._aside is not None:
+            self._aside.clear()
+
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[Entry]).decode
@@ -88,17 +139,19 @@ class Intake:
     """Takes the chunks of a snapshot in their order, checks them, and hands what belongs in a store to ``put``.
 
     What was put is worth something only after ``finish``: until then no root has been compared. Without ``put`` it only
-    checks. Nothing may be fed after an error.
+    checks. Without ``aside`` 64 bytes of each entry stay in memory until its table is at its end. Nothing may be fed
+    after an error.
     """
 
-    def __init__(self, manifest: Manifest, put: Put | None = None) -> None:
+    def __init__(self, manifest: Manifest, put: Put | None = None, aside: Aside | None = None) -> None:
         self._manifest = manifest
         self._put = put or _nowhere
         self._chunk = 0
         self._entries = 0
         self._last = b""
         self._name = ""
-        self._leaves: list[bytearray] = []
+        self._aside = aside
+        self._leaves = Leaves(aside)
         self._tops: list[merkle.Entry] = []
         self._head: Any = None
 
@@ -144,30 +197,24 @@ class Intake:
             self._name = name
         self._last = stored
         k = sha256(packed).digest()
-        self._leaves[k[0] >> 4] += k + sha256(raw).digest()
+        self._leaves.add(k, sha256(raw).digest())
         self._put(TABLES + stored, raw)
 
     def _close_table(self) -> None:
-        """Build the tree of the table that was read to its end, a sixteenth at a time: sorted, from nothing."""
+        """Build the tree of the table that was read to its end, a part at a time: sorted, from nothing."""
         if self._name:
             prefix, put, top = of_tree(TREES, self._name), self._put, {}
 
             def write(path: bytes, value: bytes | None) -> None:
                 put(prefix + path, value)
-                if path == b"P":  # the one page that all sixteenths have
+                if len(path) <= _SHARED:  # what several parts have in common
                     top[path] = value
 
             tree = Tree(top.get, write)
-            for leaves in self._leaves:
-                tree.update(
-                    [
-                        (bytes(leaves[at : at + 32]), bytes(leaves[at + 32 : at + 64]))
-                        for at in range(0, len(leaves), 64)
-                    ]
-                )
-                leaves.clear()
+            for leaves in self._leaves.parts():
+                tree.update(leaves)
             self._tops.append((sha256(self._name.encode()).digest(), tree.root()))
-        self._leaves = [bytearray() for _ in range(16)]
+        self._leaves = Leaves(self._aside)
 
 
 def _nowhere(key: bytes, value: bytes | None) -> None:

@@ -5,7 +5,9 @@ renamed at the end, so whatever is listed is whole. It holds the tables; traces,
 not.
 """
 
+import os
 import shutil
+import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +21,8 @@ from state.store import Batch, LevelStore, Reader, clear_store, identify, settle
 
 MANIFEST = "manifest.json"
 _MAKING, _GOING = ".making-", ".going-"  # before the height, while a snapshot is being written or removed
+_ASIDE = "set-aside-"
+_MOST_ASIDE = 4  # what may be wrong is kept to be looked into, but not without end
 _BATCH_BYTES = 4 << 20
 
 
@@ -124,11 +128,58 @@ def prune(folder: Path, keep: int) -> list[int]:
     return gone
 
 
+def set_aside(folder: Path, height: int) -> Path:
+    """Take a snapshot out of those that are listed, without removing it; returns where it lies. Raises OSError.
+
+    Of those set aside the newest few stay.
+    """
+    before = {int(n): path for path in folder.glob(f"{_ASIDE}*") if (n := path.name.split("-")[2]).isdecimal()}
+    aside = folder.joinpath(f"{_ASIDE}{max(before, default=0) + 1}-{height}")
+    folder.joinpath(str(height)).rename(aside)
+    sync_path(folder)
+    for number in sorted(before)[: -(_MOST_ASIDE - 1)]:
+        shutil.rmtree(before[number])
+    return aside
+
+
 def _tidy(folder: Path) -> None:
     """Remove what a crash left half-written or half-removed."""
     for path in [*folder.glob(f"{_MAKING}*"), *folder.glob(f"{_GOING}*")]:
         shutil.rmtree(path)
     sync_path(folder)
+
+
+class _Scratch:
+    """A file without a name, of which nothing is left when the process is gone. Raises SnapshotError."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._handle: int | None = None
+        self._end = 0
+
+    def write(self, data: bytes) -> int:
+        """Add to it; returns where."""
+        try:
+            if self._handle is None:
+                handle, name = tempfile.mkstemp(dir=self._folder, prefix=_MAKING)
+                self._handle = handle
+                os.unlink(name)
+            place, self._end = self._end, self._end + len(data)
+            while data:
+                data = data[os.pwrite(self._handle, data, self._end - len(data)) :]
+        except OSError as error:
+            raise SnapshotError(f"{self._folder}: {error.strerror}: make room, then begin again") from error
+        return place
+
+    def read(self, place: int, size: int) -> bytes:
+        """What was written there."""
+        return os.pread(self._handle, size, place) if self._handle is not None else b""
+
+    def clear(self) -> None:
+        """Give the room back."""
+        if self._handle is not None:
+            os.close(self._handle)
+        self._handle, self._end = None, 0
 
 
 class Restoring:
@@ -152,7 +203,8 @@ class Restoring:
         identify(self._store, genesis_hash)
         self._batch: Batch = []
         self._bytes = 0
-        self._intake = Intake(manifest, self._put)
+        self._scratch = _Scratch(folder.parent)
+        self._intake = Intake(manifest, self._put, self._scratch)
 
     def __enter__(self) -> "Restoring":
         return self
@@ -181,6 +233,7 @@ class Restoring:
             self.abandon()
             raise
         store.close()
+        self._scratch.clear()
         self._store = None
         settle_store(self._making, self._folder)
 
@@ -188,6 +241,7 @@ class Restoring:
         """Let go of what was made so far; after ``finish`` this does nothing."""
         if self._store is not None:
             self._store.close()
+            self._scratch.clear()
             self._store = None
             clear_store(self._making)
 

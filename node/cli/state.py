@@ -8,6 +8,7 @@ from node.assembly import load_genesis
 from node.cli.key_options import json_option, tell
 from node.cli.opened import ask, config_option, opened, working, yes_option
 from node.config import load_config
+from node.feed.archive import Archive
 from node.files import DISK
 from state.errors import StateError
 
@@ -45,6 +46,9 @@ def rewind(blocks: int | None, height: int | None, config_path: Path, yes: bool,
             )
         ask("Go back?", yes=yes, as_json=as_json)
         with working(f"going back to {target}"):
+            if config.feed.archive is not None:  # else the node would replay from it what it shall fetch again
+                with Archive.open(config.feed.archive, write=True) as archive:
+                    archive.cut_after(target)
             state.rewind(target)
         DISK.remove(config.data / "outbox.json")
         body = {"from": head, "to": target, "oldest": state.oldest_rewind, "block_id": state.head.block_id.hex()}

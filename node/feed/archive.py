@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 
 from node.feed.blocktext import kept_text
+from node.feed.cutting import cut_files
 from node.feed.segment import (
     FRAME_BLOCKS,
     FRAME_BYTES,
@@ -28,6 +29,7 @@ from node.feed.segment import (
     segments,
     texts_of,
 )
+from node.files import DISK, Files
 from processors.hive.errors import HiveDataError
 from state.store import sync_path
 
@@ -194,6 +196,24 @@ class Archive:
         if self._pending:
             self._write_frame()
         self._sync()
+
+    def cut_after(self, height: int, files: Files = DISK) -> bool:
+        """Take the blocks after ``height`` out: they stood on a fork that died. Whether there were any.
+
+        A crash in the middle leaves an archive that ends somewhere, and is whole up to there. A reader of what goes may
+        find it damaged. Raises ArchiveError; then the archive must be closed, and opened anew.
+        """
+        if self._lock is None:
+            raise ArchiveError(f"{self.folder} was opened for reading only")
+        self.flush()  # what waits may be of both sides
+        self._end = None
+        self._close_segment()
+        found = cut_files(self.folder, height, files)
+        try:
+            self._find_end()
+        except OSError as error:
+            raise ArchiveError(f"{self.folder}: {error.strerror}: see that this user may write to it") from error
+        return found
 
     def close(self) -> None:
         """Flush, and let others write. Raises ArchiveError; the archive is closed all the same."""

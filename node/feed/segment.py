@@ -66,15 +66,20 @@ def segment_path(folder: Path, number: int) -> Path:
     return folder / f"{number - number % SEGMENT_BLOCKS:010}{_SUFFIX}"
 
 
-def segments(folder: Path) -> list[int]:
-    """The starts of the segments in a folder, from the first one to the first gap. Raises ArchiveError."""
+def starts_of(folder: Path) -> list[int]:
+    """The starts of all segments in a folder, also of those behind a gap. Raises ArchiveError."""
     try:
         names = [path.stem for path in folder.iterdir() if path.suffix == _SUFFIX]
     except FileNotFoundError:
         return []
     except OSError as error:
         raise ArchiveError(f"{folder}: {error.strerror}: see that this user may read it") from error
-    starts = sorted(int(name) for name in names if name.isdigit())
+    return sorted(int(name) for name in names if name.isdigit())
+
+
+def segments(folder: Path) -> list[int]:
+    """The starts of the segments in a folder, from the first one to the first gap. Raises ArchiveError."""
+    starts = starts_of(folder)
     return [start for index, start in enumerate(starts) if start == starts[0] + index * SEGMENT_BLOCKS]
 
 

@@ -20,7 +20,7 @@ from node.sync.wire import Branch, Changes, TraceAt
 from state.errors import SnapshotError
 from state.manifest import MAX_MANIFEST_BYTES, Chunk, Manifest, parse_manifest
 
-#: Seconds for one answer, and for one chunk of a snapshot.
+#: Seconds for one answer, and for one chunk of a snapshot with all that is asked again for it.
 ANSWER_SECONDS, CHUNK_SECONDS = 30.0, 120.0
 #: Bytes of answers: usual ones, what a block changed, the list of manifests, errors.
 _USUAL, _CHANGES, _LIST, _ERROR = 1 << 18, 24 << 20, (4 << 20) + MAX_MANIFEST_BYTES + 4_096, 1 << 14
@@ -80,10 +80,15 @@ class Peer:
         found = self._manifest(await self._get(f"/v1/snapshots/{height}", MAX_MANIFEST_BYTES))
         return self._about(found, found.height == height)
 
-    async def chunk(self, height: int, index: int, told: Chunk) -> bytes:
-        """The chunk that a manifest told of: its size and hash are right. Raises PeerError."""
+    async def chunk(self, height: int, index: int, told: Chunk, seconds: float = CHUNK_SECONDS) -> bytes:
+        """The chunk that a manifest told of, within ``seconds``: its size and hash are right. Raises PeerError."""
         path = f"/v1/snapshots/{height}/{index}"
-        found = await self._get(path, told.size, packed=False, seconds=CHUNK_SECONDS)
+        try:
+            async with asyncio.timeout(seconds):
+                found = await self._get(path, told.size, packed=False, seconds=seconds)
+        except TimeoutError as error:
+            words = f"chunk {index} of {height} did not come within {seconds:.1f} seconds"
+            raise PeerError(self.name, words) from error
         if len(found) != told.size or sha256(found).digest() != told.sha256:
             raise PeerLiesError(self.name, f"chunk {index} of {height} is not the one of the manifest")
         return found
@@ -175,11 +180,11 @@ class Peer:
         except ValueError as error:
             raise PeerError(self.name, f"{path} is not what a node answers ({_shown(str(error))})") from error
 
-    async def _get(self, path: str, most: int, *, packed: bool = True, seconds: float = 0.0) -> bytes:
+    async def _get(self, path: str, most: int, *, packed: bool = True, seconds: float | None = None) -> bytes:
         """The body of an answer with status 200."""
         for last in (False,) * (_TRIES - 1) + (True,):
             try:
-                status, wait, body = await self._once(path, most, packed, max(seconds, self._seconds))
+                status, wait, body = await self._once(path, most, packed, self._seconds if seconds is None else seconds)
             except (aiohttp.ClientError, TimeoutError, OSError, ValueError, zlib.error) as error:
                 why = _shown(f"{type(error).__name__} {error}".rstrip())
                 raise PeerError(self.name, f"no answer to {path} ({why}): see whether that node runs") from error

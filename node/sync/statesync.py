@@ -8,7 +8,7 @@
 5. The map from signing keys to accounts is read from what was fetched, each entry proven by its pop; only if the
    signers' weight behind the root is enough, the state takes its place.
 
-A peer that serves garbage costs time, and nothing else.
+A peer that serves garbage costs time, and nothing else; a slow one no more of it than patience.py says.
 """
 
 import asyncio
@@ -26,6 +26,7 @@ from node.errors import ApiError, FeedError, NodeError
 from node.feed.feed import Feed
 from node.feed.second import Second
 from node.sending import authorities
+from node.sync.patience import Patience
 from node.sync.peer import Peer, PeerError
 from node.sync.trust import Reported, Weighed, owners_of, reports_in, weigh
 from processors.genesis import Genesis
@@ -61,12 +62,22 @@ class Trusted(msgspec.Struct, frozen=True):
 class StateSync:
     """One try of a node without a state to get one."""
 
-    def __init__(self, genesis: Genesis, feed: Feed, second: Second, log: Log, *, trust: Trusted | None = None) -> None:
+    def __init__(
+        self,
+        genesis: Genesis,
+        feed: Feed,
+        second: Second,
+        log: Log,
+        *,
+        trust: Trusted | None = None,
+        patience: Patience | None = None,
+    ) -> None:
         self._genesis = genesis
         self._feed = feed
         self._second = second
         self._log = log
         self._trust = trust
+        self._patience = patience or Patience()
         self._bad: set[str] = set()  # names of peers that failed at a chunk
 
     async def run(self, peers: Sequence[Peer], folder: Path) -> int:
@@ -78,7 +89,9 @@ class StateSync:
         _, view = await self._feed.view(0, 0)
         offers = await self._offers(peers, view.irreversible_number)
         refusals: list[str] = []
-        for manifest in sorted(offers, key=lambda m: -m.height):
+        # of what is said of one height first what most peers have: who slows a snapshot of his own down is asked late
+        for manifest in sorted(offers, key=lambda m: (-m.height, -len(offers[m]))):
+            self._patience.begin_anew()
             try:
                 reports = await self._reports(manifest)
                 self._might_be(manifest, reports, authority)
@@ -199,14 +212,23 @@ class StateSync:
 
     async def _chunk(self, manifest: Manifest, index: int, peers: list[Peer]) -> bytes:
         """A chunk with the right hash, from whichever peer gives it; those that failed before are asked last."""
-        words, turn = "nobody was asked", index % len(peers)
+        words, turn = "none that was not too slow before", index % len(peers)
         for peer in sorted([*peers[turn:], *peers[:turn]], key=lambda peer: peer.name in self._bad):
+            told = manifest.chunks[index]
+            seconds = self._patience.seconds(peer.name, told.size)
+            if seconds <= 0:
+                continue
+            begun, size = self._patience.clock(), 0
             try:
-                return await peer.chunk(manifest.height, index, manifest.chunks[index])
+                found = await peer.chunk(manifest.height, index, told, seconds)
+                size = len(found)
+                return found
             except PeerError as error:
                 words = str(error)
                 self._bad.add(peer.name)
                 self._log("peer_error", {"peer": peer.name, "error": words})
+            finally:
+                self._patience.spent(peer.name, size, self._patience.clock() - begun)
         raise SyncError(f"no peer gives chunk {index}: {words}")
 
     def _weigh(self, folder: Path, manifest: Manifest, reports: list[Reported], authority: Authority) -> Weighed:

@@ -24,8 +24,9 @@ from node.sync.statesync import SyncError, Trusted
 from processors.engine import apply_block, begin
 from state.errors import StateError, StoreDamagedError, StoreLockedError, StoreMismatchError
 from state.layout import TABLES as PREFIX
+from state.manifest import write_manifest
 from state.schema import ROUND
-from state.snapshot import create
+from state.snapshot import create, heights, read_manifest, set_aside
 from state.state import State
 from state.store import LevelStore
 from tests.node.api.serving import ServedNode, serving
@@ -38,9 +39,10 @@ from tests.node.test_servers import FakeApi
 HEIGHT = 260  # the newest snapshot that others have
 
 
-def open_store(config, genesis, log):
+def open_store(config, genesis, log, apis=()):
     """The store of a node that starts."""
-    repair_store(config, genesis, log)
+    if repair_store(config, genesis, log):
+        asyncio.run(begin_with_own(config, genesis, apis, log, asyncio.Event(), any_age=True))
     return LevelStore(config.data / "state", genesis.hash)
 
 
@@ -85,8 +87,8 @@ class Home:
         return [fields for name, fields in self.events if name == event]
 
     def start(self):
-        """(height, whether the root is the group's) of the store that a start finds."""
-        with closing(open_store(self.config, self.genesis, self.log)) as store:
+        """The height of the store that a start finds."""
+        with closing(open_store(self.config, self.genesis, self.log, honest(self.group))) as store:
             state = State(store, self.genesis.hash, round_length=20)
             check_store(state, self.data, self.log)
             return state.height
@@ -218,11 +220,18 @@ def test_an_entry_that_changed_without_a_block_is_found_after_an_unclean_end(hom
 # -- no store, and own snapshots
 
 
-def without_state(home, *, emptied=False):
+def without_state(home, *, emptied=False, **how):
     shutil.rmtree(home.data / "state")
     if emptied:
         (home.data / "state").mkdir()
-    begin_with_own(home.config, home.genesis, home.log)
+    begun(home, **how)
+
+
+def begun(home, *, genesis=None, apis=None, stop=None, any_age=False):
+    """Begin with an own snapshot, if there is reason to."""
+    apis = honest(home.group) if apis is None else apis
+    told = home.config, genesis or home.genesis, apis, home.log, stop or asyncio.Event()
+    asyncio.run(begin_with_own(*told, any_age=any_age))
 
 
 @pytest.mark.parametrize("emptied", [False, True])
@@ -240,7 +249,7 @@ def test_then_no_peer_is_asked(group, home, served):
 
 
 def test_a_state_that_is_there_is_left_as_it_is(home):
-    begin_with_own(home.config, home.genesis, home.log)
+    begun(home)
     assert home.events == [] and home.start() == 50
 
 
@@ -254,15 +263,135 @@ def test_if_the_newest_is_not_whole_peers_are_asked_and_no_older_one_is_taken(ho
 def test_snapshots_of_another_genesis_are_never_taken(home, tmp_path):
     other = new_group(tmp_path / "other", members=3).genesis
     shutil.rmtree(home.data / "state")
-    begin_with_own(home.config, other, home.log)
+    begun(home, genesis=other)
     [told] = home.told("snapshot_failed")
     assert told["height"] == 40 and "genesis" in told["error"]
     assert not (home.data / "state").exists() and "state.making" not in home.names()
 
 
+# -- own snapshots, held against the chain
+
+
+def with_two(home, newer=60):
+    """A home with the snapshot of 40, and one of ``newer`` whose block nobody else has."""
+    folder = home.data / "snapshots"
+    shutil.copytree(folder / "40", folder / str(newer))
+    manifest = replace(read_manifest(folder, 40), height=newer, block_id=newer.to_bytes(4, "big") + b"\1" * 16)
+    (folder / str(newer) / "manifest.json").write_bytes(write_manifest(manifest))
+    shutil.rmtree(home.data / "state")
+    return home
+
+
+def test_one_of_a_dead_fork_is_set_aside_and_the_next_older_taken(home):
+    with_two(home)
+    begun(home)
+    [told] = home.told("snapshot_set_aside")
+    assert told["height"] == 60 and "two operators have another block" in told["why"]
+    assert told["kept_as"] == str(home.data / "snapshots/set-aside-1-60")
+    assert (home.data / "snapshots/set-aside-1-60/manifest.json").is_file(), "kept to be looked into"
+    assert heights(home.data / "snapshots") == [40] and home.told("restored") == [{"height": 40}]
+    assert home.start() == 40
+
+
+def test_one_of_a_dead_fork_does_not_take_the_place_of_a_damaged_store_either(home):
+    folder = home.data / "snapshots"
+    manifest = replace(read_manifest(folder, 40), block_id=(40).to_bytes(4, "big") + b"\1" * 16)
+    (folder / "40/manifest.json").write_bytes(write_manifest(manifest))
+    home.corrupt()
+    assert home.start() == -1
+    assert home.told("snapshot_set_aside") and not home.told("restored") and heights(folder) == []
+
+
+def silent(group, *which):
+    """Three servers, of which some say nothing."""
+    apis = [FakeApi(operator, group.chain) for operator in ("north", "south", "east")]
+    for index in which:
+        apis[index].answers[VIEW] = ApiError("silence")
+    return apis
+
+
+@pytest.mark.parametrize("which", [(0, 1, 2), (0, 1), (1, 2)])
+def test_while_fewer_than_two_operators_answer_nothing_is_restored_nor_set_aside(home, which):
+    """Neither taken on one word nor thrown away for want of another: the next start asks again."""
+    shutil.rmtree(home.data / "state")
+    with pytest.raises(ApiError, match="two servers of different operators must say which block 40 is"):
+        begun(home, apis=silent(home.group, *which))
+    assert heights(home.data / "snapshots") == [40] and not (home.data / "state").exists() and home.events == []
+    begun(home)
+    assert home.start() == 40
+
+
+def test_one_silent_server_of_three_is_no_hindrance(home):
+    shutil.rmtree(home.data / "state")
+    begun(home, apis=silent(home.group, 0))
+    assert home.told("restored") == [{"height": 40}]
+
+
+def test_it_is_tried_as_often_as_other_things_that_are_not_ready(home, monkeypatch):
+    monkeypatch.setattr("node.retry.LONGEST_PAUSE", 0.01)
+    home.config = replace(home.config, start_tries=4)
+    shutil.rmtree(home.data / "state")
+    apis, asked = silent(home.group, 0, 1, 2), []
+
+    def later(params):
+        asked.append(params)
+        if len(asked) <= 6:
+            raise ApiError("silence")
+        return apis[0].methods.call(VIEW, {})
+
+    for api in apis:
+        api.answers[VIEW] = later
+    begun(home, apis=apis)
+    assert [told["try"] for told in home.told("start_try")] == [1, 2] and home.told("restored") == [{"height": 40}]
+
+
+def test_told_to_stop_while_it_asks_it_leaves_everything_as_it_was(home):
+    home.config = replace(home.config, start_tries=1_000)
+    shutil.rmtree(home.data / "state")
+    stop = asyncio.Event()
+
+    class Slow(FakeApi):
+        async def call(self, method, params):
+            stop.set()
+            await asyncio.sleep(3_600)
+
+    begun(home, apis=[Slow(operator, home.group.chain) for operator in ("north", "south")], stop=stop)
+    assert heights(home.data / "snapshots") == [40] and not (home.data / "state").exists() and home.events == []
+
+
+def test_two_operators_that_differ_decide_nothing(home, tmp_path):
+    """One has ours, one has another: who is right nobody knows."""
+    shutil.rmtree(home.data / "state")
+    other = new_group(tmp_path / "other")
+    other.chain.produce(other.chain.head_time + 4)
+    other.run(60)
+    with pytest.raises(ApiError, match="must say which block 40 is"):
+        begun(home, apis=[FakeApi("north", home.group.chain), FakeApi("south", other.chain)])
+    assert heights(home.data / "snapshots") == [40] and not (home.data / "state").exists()
+    apis = [FakeApi(name, chain) for name, chain in (("n", home.group.chain), ("s", other.chain), ("e", other.chain))]
+    begun(home, apis=apis)
+    assert heights(home.data / "snapshots") == [] and not (home.data / "state").exists()
+
+
+def test_with_one_operator_alone_there_is_no_second_word_to_wait_for(home):
+    shutil.rmtree(home.data / "state")
+    begun(home, apis=[FakeApi("north", home.group.chain), FakeApi("north", home.group.chain)])
+    assert home.told("restored") == [{"height": 40}]
+
+
+def test_of_those_set_aside_the_newest_few_stay(home):
+    folder = home.data / "snapshots"
+    for number in range(6):
+        shutil.copytree(folder / "40", folder / str(60 + 20 * number))
+        set_aside(folder, 60 + 20 * number)
+    names = sorted(path.name for path in folder.iterdir())
+    assert names == ["40", *(f"set-aside-{number}-{40 + 20 * number}" for number in (3, 4, 5, 6))]
+    assert heights(folder) == [40]
+
+
 def test_without_state_and_snapshots_nothing_is_done(group, tmp_path):
     home = empty(group, tmp_path)
-    begin_with_own(home.config, home.genesis, home.log)
+    begun(home)
     assert home.events == [] and not home.data.exists()
 
 

@@ -15,6 +15,7 @@ from node.cli.opened import Overlay
 from node.cli.snapshots import snapshot
 from node.cli.state import rewind
 from node.errors import NodeError
+from node.feed.archive import Archive
 from node.genesis_text import to_toml
 from processors.hive.keys import public_key_to_text
 from state.errors import SnapshotError, StateError, StoreLockedError
@@ -102,6 +103,18 @@ def test_going_back_to_a_block_for_machines(home, group):
     body = told(rewind, home, "--to", "61", "--yes")
     assert (body["from"], body["to"], body["oldest"]) == (95, 61, 20)
     assert body["block_id"] == group.nodes[OURS].state.undo(61).block_id.hex()
+
+
+def test_the_archive_goes_back_with_the_state(home, group):
+    """Else the node would replay from it the very blocks that it shall fetch again."""
+    (home / "config.toml").write_text(CONFIG + '\n[feed]\narchive = "data/archive"\n')
+    with Archive.open(home / "data" / "archive", write=True) as archive:
+        for number in range(21, 96):
+            archive.append(json.dumps(group.chain.show_block(number, typed=True)).encode())
+    run(rewind, home, "--to", "61", "--yes")
+    assert Archive.open(home / "data" / "archive").last == 61
+    with state_in(home, group) as state:
+        assert state.height == 61
 
 
 def test_nothing_is_changed_without_a_yes(home, group):
