@@ -110,8 +110,13 @@ class Liveness:
 
 
 def can_report(machine: Machine) -> bool:
-    """Whether a node can report a true root: it has not halted, and a server can be asked."""
-    return not (machine.is_halted or machine.is_corrupted) and machine.good_operators() >= 1
+    """Whether a node can report a true root: it has not halted, and a server can be asked.
+
+    Where a state or a journal begins, two operators must be there.
+    """
+    core = machine.core
+    begins = core is not None and (core.state.height < 0 or core.begins_journal)
+    return not (machine.is_halted or machine.is_corrupted) and machine.good_operators() >= (2 if begins else 1)
 
 
 def can_be_accepted(payload: Payload) -> bool:

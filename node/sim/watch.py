@@ -107,12 +107,16 @@ class Watch:
             self._scene.count("journal_held")
 
     def round_ended(self, height: int) -> None:
-        """The journal of a node that acts holds every signature of its keys that stood on chain a round ago."""
+        """The journal of a node that acts holds every signature of its keys that stood on chain a round ago, and does.
+
+        One that is dropped meanwhile (its key is a signer no more) is not seen by a node that begins later.
+        """
         scene = self._scene
         state = scene.auditor.state
         for account, key, op, stood in self._due:
             record = state.get(MS, op)
-            for machine in scene.machines.values() if record is not None else ():
+            stands = record is not None and state.get(SIG, op, key) is not None
+            for machine in scene.machines.values() if stands else ():
                 journal, keys = machine.journal, {held.public for held in machine.keys}
                 is_theirs = machine.account == account and key in keys and machine.acted_at > stood
                 if is_theirs and not machine.is_corrupted and not machine.is_misled and journal is not None:
