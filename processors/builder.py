@@ -2,6 +2,7 @@
 
 from msgspec.structs import replace
 
+from processors import emergencies, offered, spending
 from processors.authority import can_meet_owner, signers, strict
 from processors.authority_form import as_carried
 from processors.context import Context, finish, schedule
@@ -13,12 +14,14 @@ from processors.hive.transaction import Transaction, pack_transaction, signing_d
 from processors.hive.types import Asset
 from processors.rotation import wanted_keys
 from state.schema import (
+    ACTION,
     AUTHORITY,
     HEADERS,
     MS,
     OWNER_CHANGES,
     QUEUE,
     TALLY,
+    Action,
     Authority,
     Done,
     Payload,
@@ -43,10 +46,12 @@ def build(ctx: Context) -> None:
     if not waiting or not _header_serves(ctx, header):
         return
     rotation = [entry for entry in waiting if entry[1].kind == "rotation"]
-    if rotation and _may_rotate(ctx) and _build_rotation(ctx, header, rotation[0][0]):
+    if rotation and not emergencies.is_held(ctx) and _may_rotate(ctx) and _build_rotation(ctx, header, rotation[0][0]):
+        return
+    if emergencies.is_halted(ctx):
         return
     others = [entry for entry in waiting if entry[1].kind != "rotation"]
-    chosen = _choose(ctx, queue, others)
+    chosen = _choose(ctx, queue, [entry for entry in others if not spending.is_locked(ctx, entry[0])])
     if chosen:
         _build_payouts(ctx, header, chosen)
 
@@ -66,6 +71,20 @@ def transfer_operation(genesis: Genesis, payload: Payload) -> Operation:
     """The operation of a payout."""
     amount = Asset(payload.amount, ASSET_NAMES.index(payload.asset))
     return Operation("transfer", {"from": genesis.group, "to": payload.to, "amount": amount, "memo": payload.memo})
+
+
+def payload_operations(genesis: Genesis, number: int, payload: Payload, action: Action | None) -> list[Operation]:
+    """What a payout does; ``action`` where it came from a proposal."""
+    if action is None or not action.ops:
+        return [transfer_operation(genesis, payload)]
+    return [_numbered(operation, number) for operation in offered.unpack_operations(action.ops, genesis.chain)]
+
+
+def _numbered(operation: Operation, number: int) -> Operation:
+    """A transfer from savings has the payload's number as its request."""
+    if operation.name != "transfer_from_savings":
+        return operation
+    return Operation(operation.name, {**operation.value, "request_id": number})
 
 
 def rotation_operation(genesis: Genesis, authority: Authority, roles: tuple[str, ...]) -> Operation:
@@ -126,18 +145,37 @@ def _choose(ctx: Context, queue: Waiting, waiting: Waiting) -> Waiting:
     if len(out) >= limit:
         return []
     again_out = sum(1 for expiries in out.values() if expiries)
-    fresh = [entry for entry in waiting if not entry[1].expiries]
+    fresh = _together(ctx, [entry for entry in waiting if not entry[1].expiries])
     again = sorted((entry for entry in waiting if entry[1].expiries), key=lambda entry: (entry[1].expiries, entry[0]))
+    again = [entry for entry in again if spending.within_limits(ctx, [entry])]
     if fresh and (not again or len(out) - again_out < max(1, limit - 1)):
-        return fresh[: ctx.params.max_merge]
+        return fresh
     if again and again_out < max(1, limit // 2):
         return again[:1]
     return []
 
 
+def _together(ctx: Context, fresh: Waiting) -> Waiting:
+    """The first that is within the limits; if it is a transfer, with the transfers behind it that are too."""
+    fits = spending.within_limits(ctx, fresh)
+    if fits and not _is_transfer(ctx, fits[0][0]):
+        return fits[:1]
+    transfers = [entry for entry in fresh if _is_transfer(ctx, entry[0])]
+    return spending.within_limits(ctx, transfers)[: ctx.params.max_merge]
+
+
+def _is_transfer(ctx: Context, number: int) -> bool:
+    action = ctx.view.get(ACTION, number)
+    return action is None or not action.ops
+
+
 def _build_payouts(ctx: Context, header: Taken, chosen: Waiting) -> None:
     lifetime = ctx.params.payload_lifetime if len(chosen) == 1 else ctx.params.rotation_lifetime
-    operations = [transfer_operation(ctx.genesis, payload) for _, payload in chosen]
+    operations = [
+        operation
+        for number, payload in chosen
+        for operation in payload_operations(ctx.genesis, number, payload, ctx.view.get(ACTION, number))
+    ]
     _put_out(ctx, header, "payout", [number for number, _ in chosen], operations, lifetime, ("active",))
 
 
@@ -177,3 +215,5 @@ def _put_out(
     ctx.view.put(MS, record, op)
     for number in numbers:
         ctx.view.put(QUEUE, replace(ctx.view.need(QUEUE, number), out=op), number)
+        if kind != "rotation":
+            spending.built(ctx, number)

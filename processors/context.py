@@ -5,6 +5,7 @@ from processors.hive.block import Block
 from processors.params import Params
 from state.codec import H
 from state.schema import (
+    ACTION,
     CHRON,
     COUNTERS,
     DONE,
@@ -14,6 +15,7 @@ from state.schema import (
     QUEUE,
     REFUSAL,
     SIG,
+    VOTE,
     Counters,
     Done,
     Job,
@@ -76,6 +78,8 @@ def enqueue(ctx: Context, payload: Payload) -> int:
 def finish(ctx: Context, number: int, done: Done) -> None:
     """A payload has come to its end; its entry stays for ``history`` blocks."""
     ctx.view.delete(QUEUE, number)
+    ctx.view.delete(ACTION, number)
+    forget_votes(ctx, f"payload:{number}")
     ctx.view.put(DONE, done, number)
     schedule(ctx, ctx.height + ctx.params.history, "forget_payload", str(number))
 
@@ -88,6 +92,13 @@ def drop_record(ctx: Context, op: str, record: Record) -> None:
         ctx.view.delete(REFUSAL, op, account)
     ctx.view.delete(CHRON, *record.job)
     ctx.view.delete(MS, op)
+    forget_votes(ctx, f"op:{op}")
+
+
+def forget_votes(ctx: Context, what: str) -> None:
+    """What seats voted on has ended, and their votes with it."""
+    for (_, account), _ in ctx.view.walk(VOTE, what):
+        ctx.view.delete(VOTE, what, account)
 
 
 def key_owner(ctx: Context, key: bytes) -> str | None:

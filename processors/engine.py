@@ -6,17 +6,21 @@ from msgspec.structs import replace
 
 from processors import (
     builder,
+    emergencies,
     genesis,
     members,
     native,
     params,
     payouts,
+    proposals,
     recast,
     report,
     shapes,
     signatures,
+    spending,
     strict_json,
     tally,
+    tokens,
     upgrades,
 )
 from processors.context import Context, forget_block
@@ -28,7 +32,9 @@ from state.schema import CHRON, HEAD, HEADERS, NODE, REJECTED, REJECTED_MORE, He
 from state.state import State
 
 _CUSTOM_JSON = frozenset({"custom_json", "custom_json_operation"})
-RULES = Registry((members, report, signatures, native, recast, payouts))
+RULES = Registry(
+    (members, report, signatures, native, recast, payouts, tokens, proposals, spending, emergencies)
+)
 
 
 def begin(state: State, document: genesis.Genesis, block: Block) -> None:

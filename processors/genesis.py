@@ -32,6 +32,10 @@ from state.view import View
 __all__ = ["ROLES", "Genesis", "Runner", "begin", "genesis_hash", "meets", "normal_form", "parse", "pop_digest"]
 
 
+#: Smallest units of the token: every sum of them fits a signed integer of 8 bytes.
+MAX_SUPPLY = 2**63 - 1
+
+
 class Genesis(msgspec.Struct, frozen=True):
     """A genesis document that was checked."""
 
@@ -47,6 +51,7 @@ class Genesis(msgspec.Struct, frozen=True):
     balance: tuple[tuple[str, int], ...]
     standing: tuple[schema.Standing, ...]
     params: Params
+    named: frozenset[str] = frozenset()  # the parameters that the document names
 
     @property
     def founders(self) -> tuple[str, ...]:
@@ -69,7 +74,7 @@ def normal_form(document: dict[str, Any]) -> dict[str, Any]:
         "collateral": entries(document, "collateral"),
         "balance": entries(document, "balance"),
         "standing_payout": entries(document, "standing_payout"),
-        "parameters": parameters.defaults(document.get("parameters", {})),
+        "parameters": parameters.written_out(document.get("parameters", {})),
     }
 
 
@@ -106,6 +111,7 @@ def parse(document: dict[str, Any]) -> Genesis:
         balance=reader.amounts("balance", entries(document, "balance")),
         standing=tuple(reader.standing(i, raw) for i, raw in enumerate(entries(document, "standing_payout"))),
         params=Params(**values),  # type: ignore[arg-type]
+        named=frozenset(document.get("parameters", {})),
     )
     wrong = reader.wrong + reader.wrong_pops + ([] if reader.wrong else _wrong_founding(genesis))
     if wrong:
@@ -115,8 +121,7 @@ def parse(document: dict[str, Any]) -> Genesis:
 
 def begin(view: View, genesis: Genesis, block: Block) -> None:
     """Write the genesis state: the state after start_block, whose operations are not applied."""
-    params = genesis.params
-    parameters.write(view, params)
+    parameters.write(view, genesis.params, genesis.named)
     for role, authority in genesis.authorities.items():
         view.put(schema.AUTHORITY, authority, role)
     for runner in genesis.runners:
@@ -154,6 +159,9 @@ def _wrong_founding(genesis: Genesis) -> list[str]:
         wrong.append(f"runner: {len(genesis.runners)} are more than max_runners {genesis.params.max_runners}")
     if len(genesis.runners) > genesis.params.max_members:
         wrong.append(f"runner: {len(genesis.runners)} are more than max_members {genesis.params.max_members}")
+    supply = sum(amount for _, amount in (*genesis.balance, *genesis.collateral))
+    if supply > MAX_SUPPLY:
+        wrong.append(f"balance, collateral: {supply} smallest units together are more than {MAX_SUPPLY}")
     locked = dict(genesis.collateral)
     for runner in genesis.runners:
         if locked.get(runner.account, 0) < genesis.params.min_collateral:

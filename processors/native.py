@@ -2,6 +2,7 @@
 
 from msgspec.structs import replace
 
+from processors import spending
 from processors.authority_form import as_stored
 from processors.context import Context, forget_block, key_owner
 from processors.hive.chain import ASSET_NAMES
@@ -52,6 +53,7 @@ def transfer(ctx: Context, operation: Operation) -> None:
     if value["to"] == ctx.group:
         amount, kind = value["amount"]
         ctx.view.put(INCOME, Income(value["from"], amount, ASSET_NAMES[kind]), ctx.height, ctx.op_index)
+        spending.book_income(ctx, ASSET_NAMES[kind], amount)
         forget_block(ctx)
 
 

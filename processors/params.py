@@ -1,5 +1,7 @@
 """The protocol's parameters: defaults and bounds (protocol section 1, docs/parameters.md)."""
 
+from collections.abc import Collection
+
 import msgspec
 
 from state.schema import PARAM, Parameter
@@ -37,6 +39,16 @@ class Params(msgspec.Struct, frozen=True):
     history: int = 28_800
     trace_keep: int = 2_400
     hive_rules: int = 28
+    unlock_part: int = 201_600
+    spend_limit_hive: int = 0
+    spend_limit_hbd: int = 0
+    spend_window: int = 28_800
+    large_hive: int = 0
+    large_hbd: int = 0
+    large_delay: int = 28_800
+    change_delay: int = 28_800
+    halt_blocks: int = 28_800
+    value_limit: int = 1_000
 
 
 #: (lowest, highest, unit) of each parameter.
@@ -69,8 +81,35 @@ BOUNDS: dict[str, tuple[int, int, str]] = {
     "history": (100, 10_512_000, "blocks"),
     "trace_keep": (100, 1_000_000, "blocks"),
     "hive_rules": (27, 28, "hardfork"),
+    "unlock_part": (1, 1_000_000, "blocks"),
+    "spend_limit_hive": (0, 2**53, "smallest units"),
+    "spend_limit_hbd": (0, 2**53, "smallest units"),
+    "spend_window": (1, 1_000_000, "blocks"),
+    "large_hive": (0, 2**53, "smallest units"),
+    "large_hbd": (0, 2**53, "smallest units"),
+    "large_delay": (0, 1_000_000, "blocks"),
+    "change_delay": (0, 1_000_000, "blocks"),
+    "halt_blocks": (1, 1_000_000, "blocks"),
+    "value_limit": (0, 2**53, "smallest units for 1,000 of the token's"),
 }
-_FLAGS = frozenset({"rotate_owner", "rotate_posting"})
+#: They came with section 10. Where a genesis does not name one it is neither in its hash nor in ``param``.
+LATER = frozenset(
+    {
+        "unlock_part",
+        "spend_limit_hive",
+        "spend_limit_hbd",
+        "spend_window",
+        "large_hive",
+        "large_hbd",
+        "large_delay",
+        "change_delay",
+        "halt_blocks",
+        "value_limit",
+    }
+)
+#: No proposal can change them.
+_FIXED = frozenset({"round_length"})
+FLAGS = frozenset({"rotate_owner", "rotate_posting"})
 
 
 def defaults(given: dict[str, object]) -> dict[str, object]:
@@ -87,7 +126,7 @@ def problems(values: dict[str, object]) -> list[str]:
     numbers: dict[str, int] = {}
     for name, (low, high, unit) in BOUNDS.items():
         value = values[name]
-        if isinstance(value, int) and isinstance(value, bool) == (name in _FLAGS) and low <= value <= high:
+        if isinstance(value, int) and isinstance(value, bool) == (name in FLAGS) and low <= value <= high:
             numbers[name] = int(value)
         else:
             found.append(f"parameters.{name}: {value!r} is not within {low}..{high} ({unit})")
@@ -113,10 +152,26 @@ def problems(values: dict[str, object]) -> list[str]:
     return found
 
 
-def write(view: View, params: Params) -> None:
-    """Put every parameter into the state (at genesis)."""
+def written_out(given: dict[str, object]) -> dict[str, object]:
+    """What a genesis hash holds: every parameter, those that came later only where they are given."""
+    return {name: value for name, value in defaults(given).items() if name not in LATER or name in given}
+
+
+def is_proposable(name: str) -> bool:
+    """Whether a proposal can change a parameter."""
+    return name in BOUNDS and name not in _FIXED
+
+
+def fit(values: Params) -> bool:
+    """Whether parameters in force would fit together."""
+    return not problems({name: getattr(values, name) for name in BOUNDS})
+
+
+def write(view: View, params: Params, named: Collection[str] = LATER) -> None:
+    """Put the parameters into the state (at genesis), those that came later only where they are ``named``."""
     for name in BOUNDS:
-        view.put(PARAM, Parameter(int(getattr(params, name))), name)
+        if name not in LATER or name in named:
+            view.put(PARAM, Parameter(int(getattr(params, name))), name)
 
 
 def read(view: View) -> Params:

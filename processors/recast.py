@@ -2,8 +2,10 @@
 
 from msgspec.structs import replace
 
+from processors import spending
 from processors.context import Context, drop_record, finish, key_owner, schedule
 from processors.registry import job
+from processors.signatures import CANCELLED
 from state.schema import MS, QUEUE, REFUSAL, RUNNER, SIG, Done, Record
 
 #: From this recast on every member may broadcast.
@@ -41,7 +43,10 @@ def _expire(ctx: Context, op: str, record: Record) -> None:
     for number in record.payloads:
         payload = ctx.view.need(QUEUE, number)
         expiries = payload.expiries + 1
-        if why and alone:
+        spending.take_out(ctx, number)
+        if record.status == CANCELLED:  # what the seats marked is never rebuilt
+            finish(ctx, number, Done("failed", record.txid, ctx.height, (), CANCELLED))
+        elif why and alone:
             finish(ctx, number, Done("failed", record.txid, ctx.height, (), why))
         elif record.kind == "rotation":
             finish(ctx, number, Done("expired", record.txid, ctx.height, (), ""))

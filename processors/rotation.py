@@ -2,6 +2,7 @@
 
 from msgspec.structs import replace
 
+from processors import emergencies
 from processors.authority import can_meet_owner, is_strict, signers, strict
 from processors.context import Context, enqueue, key_owner
 from processors.members import end_registration
@@ -49,6 +50,7 @@ def decide(ctx: Context, agreeing: dict[str, Report]) -> None:
     seen = sum(1 for runner in wanted.values() if runner in agreeing)
     if (
         not differs
+        or emergencies.is_held(ctx)
         or k < ctx.params.min_signers
         or any(payload.kind == "rotation" for _, payload in ctx.view.walk(QUEUE))
         or seen < min(k, k // 2 + 2)

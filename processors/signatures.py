@@ -4,6 +4,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from processors import spending
 from processors.authority import signers
 from processors.context import Context, drop_record, finish, key_owner, schedule, transmission_order
 from processors.errors import Rejected
@@ -28,6 +29,10 @@ from state.schema import (
 )
 
 
+#: The status of a record that the seats have marked (protocol section 10).
+CANCELLED = "cancelled"
+
+
 @custom_json("sig_submit", {"op": OP_ID, "sig": hexadecimal(65)})
 def sig_submit(ctx: Context, account: str, body: dict[str, Any]) -> None:
     """A signature for a group transaction; from anyone: the key counts, not the sender."""
@@ -35,6 +40,8 @@ def sig_submit(ctx: Context, account: str, body: dict[str, Any]) -> None:
     record = ctx.view.get(MS, op)
     if record is None:
         raise Rejected("unknown_op")
+    if record.status == CANCELLED:
+        raise Rejected("op_cancelled")
     try:
         key = recover(sig, record.digest)
     except SignatureError:
@@ -62,6 +69,8 @@ def sig_refuse(ctx: Context, account: str, body: dict[str, Any]) -> None:
     record = ctx.view.get(MS, op)
     if record is None:
         raise Rejected("unknown_op")
+    if record.status == CANCELLED:
+        raise Rejected("op_cancelled")
     if not _could_sign(ctx, op, record, account):
         raise Rejected("not_signer")
     if ctx.view.get(REFUSAL, op, account) is not None:
@@ -83,6 +92,7 @@ def ms_signed(ctx: Context, account: str, body: dict[str, Any]) -> None:
         raise Rejected("wrong_transaction")
     who = tuple(bytes(key) for (_, key), _ in ctx.view.walk(SIG, op))  # type: ignore[arg-type]
     for payload in record.payloads:
+        spending.book_spent(ctx, payload)
         finish(ctx, payload, Done("confirmed", record.txid, ctx.height, who, ""))
     if record.kind == "rotation":
         ctx.view.put(TALLY, replace(ctx.view.need(TALLY), last=record.limit))
@@ -109,7 +119,10 @@ def weigh_all(ctx: Context) -> None:
 
 
 def evaluate(ctx: Context, op: str, record: Record) -> None:
-    """Count weights per authority needed: ready, collecting or refused (protocol section 7)."""
+    """Count weights per authority needed: ready, collecting or refused; a cancelled one stays so (section 7)."""
+    if record.status == CANCELLED:
+        ctx.view.put(MS, record, op)
+        return
     signed = {key for (_, key), _ in ctx.view.walk(SIG, op)}
     refusers = {account for (_, account), _ in ctx.view.walk(REFUSAL, op)}
     authorities = [ctx.view.need(AUTHORITY, role) for role in record.roles]

@@ -2,7 +2,7 @@
 
 from msgspec.structs import replace
 
-from processors import rotation, seats
+from processors import recount, rotation, seats
 from processors.authority import signers
 from processors.context import Context, key_owner
 from state.schema import AUTHORITY, HEADERS, NODE, REPORT, ROUND, RUNNER, TALLY, Report, Round
@@ -33,6 +33,7 @@ def tally(ctx: Context) -> None:
     without_seat = [str(name) for (name,), _ in ctx.view.walk(NODE) if ctx.view.get(RUNNER, name) is None]
     seats.attendance(ctx, agreeing)
     seats.give_seat(ctx, agreeing, without_seat)
+    recount.recount(ctx)
     seats.safety_limit(ctx)
     rotation.ripen(ctx, agreeing)
     rotation.decide(ctx, agreeing)

@@ -8,8 +8,11 @@ from collections.abc import Iterator
 from typing import Any, Protocol
 
 from processors.errors import TooOldError
+from msgspec.structs import replace
+
+from processors import params
 from processors.params import BOUNDS
-from state.schema import CHANGE, PARAM
+from state.schema import CHANGE, CHANGED, PARAM, Changed
 from state.table import Key, Table, V
 from state.view import View
 
@@ -35,8 +38,13 @@ def apply_due(view: View, height: int) -> None:
                 f"from block {height} on the group follows {name} = {change.value}, which this version does not "
                 f"know: install a newer one, the node goes on from here"
             )
-        view.put(PARAM, change, name)
         view.delete(CHANGE, height, name)
+        before = _value(view, name)
+        fits = name == RULES or params.fit(replace(params.read(view), **{name: _typed(name, change.value)}))
+        is_new = fits and before != change.value
+        view.put(CHANGED, Changed(before, change.value, is_new), height, name)
+        if is_new:
+            view.put(PARAM, change, name)
 
 
 def unknown(state: Readable) -> list[tuple[int, str, int]]:
@@ -47,6 +55,21 @@ def unknown(state: Readable) -> list[tuple[int, str, int]]:
         if not _is_known(name, change.value):
             found.append((height, name, change.value))
     return found
+
+
+def _value(view: View, name: str) -> int:
+    """What is in force; the rules of a young group are 1."""
+    return _rules(view) if name == RULES else int(getattr(params.read(view), name))
+
+
+def _rules(view: View) -> int:
+    found = view.get(PARAM, RULES)
+    return found.value if found is not None else 1
+
+
+def _typed(name: str, value: int) -> int | bool:
+    """Flags are bools outside the state."""
+    return bool(value) if name in params.FLAGS else value
 
 
 def _fields(key: Any) -> tuple[int, str]:

@@ -2,9 +2,43 @@
 
 from typing import Any
 
+from state.governance import (
+    Action,
+    Changed,
+    Decided,
+    Emergency,
+    Holding,
+    Leaving,
+    Move,
+    Moves,
+    Numbered,
+    Proposal,
+    Spend,
+    Total,
+    Vote,
+)
 from state.table import Key, Table, V, Value, encode_value
 
-__all__ = ["Key", "Table", "V", "Value", "encode_value"]
+__all__ = [
+    "Action",
+    "Changed",
+    "Decided",
+    "Emergency",
+    "Holding",
+    "Key",
+    "Leaving",
+    "Move",
+    "Moves",
+    "Numbered",
+    "Proposal",
+    "Spend",
+    "Table",
+    "Total",
+    "V",
+    "Value",
+    "Vote",
+    "encode_value",
+]
 
 
 class Head(Value, frozen=True):
@@ -239,6 +273,8 @@ HEADERS = Table("meta", (str,), Headers, resident=True, fixed=("headers",))
 TALLY = Table("meta", (str,), Tally, resident=True, fixed=("tally",))
 COUNTERS = Table("meta", (str,), Counters, resident=True, fixed=("counters",))
 OWNER_CHANGES = Table("meta", (str,), OwnerChanges, resident=True, fixed=("owner_changes",))
+PROPOSALS = Table("meta", (str,), Numbered, resident=True, fixed=("proposals",))
+EMERGENCY = Table("meta", (str,), Emergency, resident=True, fixed=("emergency",))
 PARAM = Table("param", (str,), Parameter, resident=True)
 CHANGE = Table("change", (int, str), Parameter, resident=True)
 NODE = Table("node", (str,), Member, resident=True)
@@ -260,8 +296,19 @@ REJECTED_MORE = Table("rejected_more", (int,), MoreRejections)
 FEED = Table("feed", (int, int), FeedNote)
 INCOME = Table("income", (int, int), Income)
 STANDING = Table("standing", (int,), Standing, resident=True)
+MOVE = Table("move", (str, int), Move)
+MOVES = Table("moves", (str,), Moves)
+LEAVING = Table("leaving", (str,), Leaving)
+PROPOSAL = Table("proposal", (int,), Proposal, resident=True)
+DECIDED = Table("decided", (int,), Decided)
+VOTE = Table("vote", (str, str), Vote, resident=True)
+ACTION = Table("action", (int,), Action, resident=True)
+SPEND = Table("spend", (int,), Spend)
+SPENDING = Table("spending", (str,), Total, resident=True)
+TREASURY = Table("treasury", (str,), Holding, resident=True)
+CHANGED = Table("changed", (int, str), Changed)
 
-SINGLETONS: tuple[Table[Any], ...] = (HEAD, HEADERS, TALLY, COUNTERS, OWNER_CHANGES)
+SINGLETONS: tuple[Table[Any], ...] = (HEAD, HEADERS, TALLY, COUNTERS, OWNER_CHANGES, PROPOSALS, EMERGENCY)
 TABLES: tuple[Table[Any], ...] = (
     PARAM,
     CHANGE,
@@ -284,5 +331,16 @@ TABLES: tuple[Table[Any], ...] = (
     FEED,
     INCOME,
     STANDING,
+    MOVE,
+    MOVES,
+    LEAVING,
+    PROPOSAL,
+    DECIDED,
+    VOTE,
+    ACTION,
+    SPEND,
+    SPENDING,
+    TREASURY,
+    CHANGED,
 )
 NAMES: tuple[str, ...] = tuple(sorted({table.name for table in SINGLETONS + TABLES}))

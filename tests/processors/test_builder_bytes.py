@@ -185,4 +185,4 @@ def test_the_first_recast_is_due_after_30_blocks():
     assert world.view.need(CHRON, *record.job) == Job("recast", world.names(MS)[0])
     world.payout()
     second = world.build(AT + 1)
-    assert second is not None and second.job == (AT + 31, 2)
+    assert second is not None and second.job == (AT + 31, 3)

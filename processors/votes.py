@@ -1,0 +1,54 @@
+"""Votes of the seats (protocol section 10): one for each seat, counted over the seats of the moment."""
+
+from processors.context import Context
+from processors.errors import Rejected
+from state.schema import RUNNER, VOTE, Vote
+
+
+def need_seat(ctx: Context, account: str) -> None:
+    """Raise Rejected("no_seat") for an account that holds none."""
+    if ctx.view.get(RUNNER, account) is None:
+        raise Rejected("no_seat")
+
+
+def need_change(ctx: Context, what: str, account: str, yes: bool | None) -> None:
+    """Raise Rejected("voted_already") if the account has voted so about ``what``; None = takes its vote back."""
+    found = ctx.view.get(VOTE, what, account)
+    if found is not None and not _is_alive(ctx, what, found):
+        found = None
+    if (found.yes if found is not None else None) == yes:
+        raise Rejected("voted_already")
+
+
+def cast(ctx: Context, what: str, account: str, yes: bool | None) -> None:
+    """Note a vote, or take it back."""
+    if yes is None:
+        ctx.view.delete(VOTE, what, account)
+    else:
+        ctx.view.put(VOTE, Vote(yes, ctx.height), what, account)
+
+
+def count(ctx: Context, what: str) -> tuple[int, int, int]:
+    """(votes for, votes against, seats)."""
+    seats = {account for (account,), _ in ctx.view.walk(RUNNER)}
+    found = [
+        vote.yes for (_, account), vote in ctx.view.walk(VOTE, what) if account in seats and _is_alive(ctx, what, vote)
+    ]
+    return found.count(True), found.count(False), len(seats)
+
+
+def is_third(ctx: Context, what: str) -> bool:
+    """Whether a third of the seats is for it, and one at least."""
+    yes, _, seats = count(ctx, what)
+    return yes > 0 and yes * 3 >= seats
+
+
+def is_majority(ctx: Context, what: str) -> bool:
+    """Whether more than half of the seats is for it."""
+    yes, _, seats = count(ctx, what)
+    return yes * 2 > seats
+
+
+def _is_alive(ctx: Context, what: str, vote: Vote) -> bool:
+    """Votes about proposals last as long as these; all others grow old."""
+    return what.startswith("proposal:") or ctx.height - vote.height <= ctx.params.halt_blocks
