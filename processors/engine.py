@@ -32,9 +32,7 @@ from state.schema import CHRON, HEAD, HEADERS, NODE, REJECTED, REJECTED_MORE, He
 from state.state import State
 
 _CUSTOM_JSON = frozenset({"custom_json", "custom_json_operation"})
-RULES = Registry(
-    (members, report, signatures, native, recast, payouts, tokens, proposals, spending, emergencies)
-)
+RULES = Registry((members, report, signatures, native, recast, payouts, tokens, proposals, spending, emergencies))
 
 
 def begin(state: State, document: genesis.Genesis, block: Block) -> None:

@@ -28,7 +28,6 @@ from state.schema import (
     Signature,
 )
 
-
 #: The status of a record that the seats have marked (protocol section 10).
 CANCELLED = "cancelled"
 

@@ -7,10 +7,10 @@ it applies that block, and can say so days ahead.
 from collections.abc import Iterator
 from typing import Any, Protocol
 
-from processors.errors import TooOldError
 from msgspec.structs import replace
 
 from processors import params
+from processors.errors import TooOldError
 from processors.params import BOUNDS
 from state.schema import CHANGE, CHANGED, PARAM, Changed
 from state.table import Key, Table, V
@@ -41,7 +41,7 @@ def apply_due(view: View, height: int) -> None:
         view.delete(CHANGE, height, name)
         before = _value(view, name)
         fits = name == RULES or params.fit(replace(params.read(view), **{name: _typed(name, change.value)}))
-        is_new = fits and before != change.value
+        is_new = fits and (name == RULES or before != change.value)
         view.put(CHANGED, Changed(before, change.value, is_new), height, name)
         if is_new:
             view.put(PARAM, change, name)
