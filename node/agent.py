@@ -9,6 +9,7 @@ from processors.authority import strict
 from processors.members import MAX_KEYS
 from processors.params import Params
 from processors.recast import due_accounts
+from processors.signatures import CANCELLED
 from state.schema import (
     AUTHORITY,
     HEAD,
@@ -185,7 +186,7 @@ def signatures_wanted(state: State, me: Me) -> list[SignTransaction]:
     found = []
     for (name,), record in state.walk(MS):
         op = str(name)
-        if now >= record.expiration or state.get(REFUSAL, op, me.account) is not None:
+        if now >= record.expiration or record.status == CANCELLED or state.get(REFUSAL, op, me.account) is not None:
             continue
         found += [
             SignTransaction(op, key, record.kind == "rotation", record.built)

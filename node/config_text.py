@@ -49,7 +49,7 @@ password = {password}
 listen = {listen}
 
 [policy]
-allow = ["rotation", "standing"]  # what this node signs; "payout" are others than those of the genesis
+allow = ["rotation", "standing", "proposal"]  # what this node signs; or single operations of proposals
 # max_hive_day = 1000000        # limits in smallest units: 1000000 is 1000.000 HIVE a day
 # manual = true                 # sign nothing before `waggle approve ID TXID`
 

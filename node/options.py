@@ -11,8 +11,9 @@ from urllib.parse import urlsplit
 import msgspec
 
 from processors.hive.names import is_account_name
+from processors.offered import OFFERED
 
-PAYLOAD_KINDS = ("rotation", "standing", "payout")
+PAYLOAD_KINDS = ("rotation", "standing", "proposal", "payout", *sorted(OFFERED))
 #: A key without a default must be there.
 REQUIRED = object()
 
@@ -141,7 +142,12 @@ OPTIONS: dict[str, dict[str, Option]] = {
     "sync": {"peers": Option(_LIST, 'write URLs of members\' nodes, as in ["https://bob.example"]', [], _urls)},
     "policy": {
         "second_opinion": Option(_FLAG, _SWITCH, True),
-        "allow": Option(_LIST, 'write kinds, as in ["rotation", "standing"]', ["rotation", "standing"], _kinds),
+        "allow": Option(
+            _LIST,
+            'write kinds, as in ["rotation", "standing", "proposal"]',
+            ["rotation", "standing", "proposal"],
+            _kinds,
+        ),
         "max_hive": Option(_INT, _SMALLEST, None, _between(0, 2**63 - 1)),
         "max_hbd": Option(_INT, _SMALLEST, None, _between(0, 2**63 - 1)),
         "max_hive_day": Option(_INT, _SMALLEST, None, _between(0, 2**63 - 1)),

@@ -4,9 +4,10 @@ import msgspec
 
 from node.agent import missing_keys
 from node.core import NodeCore
+from processors.contents import Content, contents
 from processors.hive.keys import public_key_to_text
 from processors.recast import due_accounts
-from state.schema import AUTHORITY, KEY, MS, QUEUE, REFUSAL, SIG, Payload, Record
+from state.schema import AUTHORITY, KEY, MS, REFUSAL, SIG, Record
 from state.state import State
 
 BLOCK_SECONDS = 3
@@ -78,13 +79,13 @@ def _shown(core: NodeCore, op: str, record: Record) -> TransactionStatus:
     needed = _signers(state, record)
     mine = _mine(core, op, record, needed)
     age = state.height - record.built
-    payloads = [state.get(QUEUE, number) for number in record.payloads[:MAX_SHOWN]]
+    payloads = contents(state, record.payloads[:MAX_SHOWN])
     return TransactionStatus(
         op=op,
         kind=record.kind,
         status=record.status,
         payload_count=len(record.payloads),
-        payloads=tuple(_words(payload) for payload in payloads if payload is not None),
+        payloads=tuple(_words(content) for content in payloads),
         txid=record.txid.hex(),
         built=record.built,
         ready_at=record.ready_at,
@@ -145,9 +146,12 @@ def _due(record: Record) -> tuple[str, ...]:
     return ("*",) if accounts is None else accounts
 
 
-def _words(payload: Payload) -> str:
+def _words(content: Content) -> str:
     """A payload for people. Assets of Hive have three decimals."""
+    payload = content.payload
     if payload.kind == "rotation":
         return "rotation of the group's keys"
     again = f", attempt {payload.expiries + 1}" if payload.expiries else ""
+    if not content.is_transfer and content.action is not None:
+        return f"proposal {content.action.proposal}{again}"
     return f"{payload.amount // 1000}.{payload.amount % 1000:03} {payload.asset} to {payload.to}{again}"

@@ -2,26 +2,23 @@
 
 from msgspec.structs import replace
 
-from processors import emergencies, offered, spending
+from processors import emergencies, spending
 from processors.authority import can_meet_owner, signers, strict
 from processors.authority_form import as_carried
+from processors.contents import contents
 from processors.context import Context, finish, schedule
 from processors.genesis import Genesis
-from processors.hive.chain import ASSET_NAMES
 from processors.hive.keys import NULL_KEY
 from processors.hive.operations import Operation, active_custom_json
 from processors.hive.transaction import Transaction, pack_transaction, signing_digest, transaction_id
-from processors.hive.types import Asset
 from processors.rotation import wanted_keys
 from state.schema import (
-    ACTION,
     AUTHORITY,
     HEADERS,
     MS,
     OWNER_CHANGES,
     QUEUE,
     TALLY,
-    Action,
     Authority,
     Done,
     Payload,
@@ -65,26 +62,6 @@ def confirming_operation(genesis: Genesis, op: str) -> Operation:
     """The custom_json that rides in every group transaction and confirms it."""
     json = '{"op":"' + op + '"}'
     return active_custom_json(genesis.group, genesis.prefix + "ms_signed", json)
-
-
-def transfer_operation(genesis: Genesis, payload: Payload) -> Operation:
-    """The operation of a payout."""
-    amount = Asset(payload.amount, ASSET_NAMES.index(payload.asset))
-    return Operation("transfer", {"from": genesis.group, "to": payload.to, "amount": amount, "memo": payload.memo})
-
-
-def payload_operations(genesis: Genesis, number: int, payload: Payload, action: Action | None) -> list[Operation]:
-    """What a payout does; ``action`` where it came from a proposal."""
-    if action is None or not action.ops:
-        return [transfer_operation(genesis, payload)]
-    return [_numbered(operation, number) for operation in offered.unpack_operations(action.ops, genesis.chain)]
-
-
-def _numbered(operation: Operation, number: int) -> Operation:
-    """A transfer from savings has the payload's number as its request."""
-    if operation.name != "transfer_from_savings":
-        return operation
-    return Operation(operation.name, {**operation.value, "request_id": number})
 
 
 def rotation_operation(genesis: Genesis, authority: Authority, roles: tuple[str, ...]) -> Operation:
@@ -158,23 +135,18 @@ def _choose(ctx: Context, queue: Waiting, waiting: Waiting) -> Waiting:
 def _together(ctx: Context, fresh: Waiting) -> Waiting:
     """The first that is within the limits; if it is a transfer, with the transfers behind it that are too."""
     fits = spending.within_limits(ctx, fresh)
-    if fits and not _is_transfer(ctx, fits[0][0]):
+    transfers = {found.number for found in contents(ctx.view, [number for number, _ in fresh]) if found.is_transfer}
+    if fits and fits[0][0] not in transfers:
         return fits[:1]
-    transfers = [entry for entry in fresh if _is_transfer(ctx, entry[0])]
-    return spending.within_limits(ctx, transfers)[: ctx.params.max_merge]
-
-
-def _is_transfer(ctx: Context, number: int) -> bool:
-    action = ctx.view.get(ACTION, number)
-    return action is None or not action.ops
+    return spending.within_limits(ctx, [entry for entry in fresh if entry[0] in transfers])[: ctx.params.max_merge]
 
 
 def _build_payouts(ctx: Context, header: Taken, chosen: Waiting) -> None:
     lifetime = ctx.params.payload_lifetime if len(chosen) == 1 else ctx.params.rotation_lifetime
     operations = [
         operation
-        for number, payload in chosen
-        for operation in payload_operations(ctx.genesis, number, payload, ctx.view.get(ACTION, number))
+        for content in contents(ctx.view, [number for number, _ in chosen])
+        for operation in content.operations(ctx.genesis)
     ]
     _put_out(ctx, header, "payout", [number for number, _ in chosen], operations, lifetime, ("active",))
 

@@ -37,7 +37,8 @@ def read_operations(ctx: Context, raw: list[Any]) -> list[Operation]:
     names = [operation.name for operation in found]
     if names.count("custom_json") > MAX_CUSTOM_JSON or names.count("transfer_from_savings") > 1:
         raise Rejected("bad_operation")
-    if any(amount > MAX_AMOUNT for amount in leaves(ctx.group, found)):
+    hive, hbd = leaves(ctx.group, found)
+    if max(hive, hbd) > MAX_AMOUNT or (hive and hbd):
         raise Rejected("bad_operation")
     return found
 

@@ -2,19 +2,12 @@
 
 from msgspec.structs import replace
 
+from processors.contents import Content
 from processors.context import Context, schedule
 from processors.registry import job
 from state.schema import ACTION, CHRON, QUEUE, SPEND, SPENDING, TREASURY, Holding, Payload, Spend, Total
 
 HIVE, HBD = "HIVE", "HBD"
-
-
-def amounts(ctx: Context, number: int, payload: Payload) -> tuple[int, int]:
-    """(HIVE, HBD) in smallest units that a payload takes away."""
-    action = ctx.view.get(ACTION, number)
-    if action is not None:
-        return action.hive, action.hbd
-    return (payload.amount, 0) if payload.asset == HIVE else (0, payload.amount)
 
 
 def is_large(ctx: Context, hive: int, hbd: int) -> bool:
@@ -36,7 +29,7 @@ def within_limits(ctx: Context, waiting: list[tuple[int, Payload]]) -> list[tupl
     total = {HIVE: _total(ctx, HIVE), HBD: _total(ctx, HBD)}
     found = []
     for number, payload in waiting:
-        hive, hbd = amounts(ctx, number, payload)
+        hive, hbd = Content(number, payload, ctx.view.get(ACTION, number)).leaves
         fits = total[HIVE] + hive <= ctx.params.spend_limit_hive or not hive
         fits = fits and (total[HBD] + hbd <= ctx.params.spend_limit_hbd or not hbd)
         if fits or ctx.view.get(ACTION, number) is None:
@@ -47,7 +40,7 @@ def within_limits(ctx: Context, waiting: list[tuple[int, Payload]]) -> list[tupl
 
 def built(ctx: Context, number: int) -> None:
     """A payload stands in a group transaction: what it takes away counts for a window."""
-    hive, hbd = amounts(ctx, number, ctx.view.need(QUEUE, number))
+    hive, hbd = _leaves(ctx, number)
     if hive or hbd:
         key = schedule(ctx, ctx.height + ctx.params.spend_window, "forget_spend", str(number))
         ctx.view.put(SPEND, Spend(ctx.height, hive, hbd, key), number)
@@ -80,10 +73,15 @@ def book_income(ctx: Context, asset: str, amount: int) -> None:
 
 def book_spent(ctx: Context, number: int) -> None:
     """A payload was confirmed."""
-    for asset, amount in zip((HIVE, HBD), amounts(ctx, number, ctx.view.need(QUEUE, number)), strict=True):
+    for asset, amount in zip((HIVE, HBD), _leaves(ctx, number), strict=True):
         if amount:
             found = ctx.view.get(TREASURY, asset) or Holding(0, 0)
             ctx.view.put(TREASURY, replace(found, spent=found.spent + amount), asset)
+
+
+def _leaves(ctx: Context, number: int) -> tuple[int, int]:
+    """What a payload takes away; a rotation takes nothing."""
+    return Content(number, ctx.view.need(QUEUE, number), ctx.view.get(ACTION, number)).leaves
 
 
 def _total(ctx: Context, asset: str) -> int:

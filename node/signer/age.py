@@ -8,8 +8,9 @@ from collections.abc import Iterable
 
 from node.signer.journal import Journal
 from node.signer.policy import spends_of
+from processors.contents import contents
 from processors.genesis import ROLES, Genesis
-from state.schema import AUTHORITY, KEY, MS, QUEUE, SIG, Record
+from state.schema import AUTHORITY, KEY, MS, SIG, Record
 from state.state import State
 
 
@@ -48,8 +49,7 @@ def _signed_elsewhere(journal: Journal, keys: Iterable[bytes], state: State) -> 
 
 def _take_in(journal: Journal, state: State, op: str, record: Record) -> None:
     """The journal holds it from now on, and what it pays counts to the limits of the day."""
-    payloads = [state.need(QUEUE, number) for number in record.payloads]
-    spends = spends_of(record, payloads)
+    spends = spends_of(contents(state, record.payloads))
     journal.write(record.payloads, record.txid, record.expiration, op, time=state.head.timestamp, spends=spends)
 
 

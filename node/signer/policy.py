@@ -1,5 +1,6 @@
 """Policy before signing (protocol section 11): each point a hard stop with its reason on screen."""
 
+import json
 from collections.abc import Callable
 
 import msgspec
@@ -10,11 +11,12 @@ from node.signer.journal import Journal
 from node.signer.opinion import second_opinion
 from processors.authority import is_strict
 from processors.authority_form import as_stored
-from processors.builder import group_transaction, operation_id, rotation_operation, transfer_operation
+from processors.builder import group_transaction, operation_id, rotation_operation
+from processors.contents import Content, contents
 from processors.genesis import Genesis
 from processors.hive.errors import HiveDataError
 from processors.hive.keys import public_key_to_text
-from processors.hive.operations import Operation
+from processors.hive.operations import Operation, show_operation
 from processors.hive.transaction import (
     Transaction,
     pack_transaction,
@@ -23,7 +25,8 @@ from processors.hive.transaction import (
     unpack_transaction,
 )
 from processors.hive.types import Authority as HiveAuthority
-from state.schema import KEY, NODE, QUEUE, STANDING, Authority, Payload, Record, Taken
+from processors.signatures import CANCELLED
+from state.schema import KEY, NODE, STANDING, Authority, Record, Taken
 from state.state import State
 
 #: Seconds over which the limits of a day count, by the blocks' time.
@@ -31,14 +34,14 @@ DAY = 86_400
 
 
 class Policy(msgspec.Struct, frozen=True):
-    """A node's own rules. ``allow`` names kinds of payloads; a limit of None is no limit (smallest units).
+    """A node's own rules. ``allow`` names kinds of payloads, or operations of proposals.
 
-    ``receivers``: who may be paid at all, None = everybody. ``manual``: the operator approves each group transaction.
+    A limit of None is no limit (smallest units). ``receivers``: who may be paid at all, None = everybody. ``manual``: the operator approves each group transaction.
     ``dry_run``: nothing is signed, only said.
     """
 
     second_opinion: bool = True
-    allow: tuple[str, ...] = ("rotation", "standing")
+    allow: tuple[str, ...] = ("rotation", "standing", "proposal")
     max_hive: int | None = None
     max_hbd: int | None = None
     max_hive_day: int | None = None
@@ -75,16 +78,17 @@ def judge(
     """
     if not agrees(state, genesis.params):
         return Verdict("hold", "no_agreement", "the last tally did not agree on this node's own root")
-    payloads = [state.get(QUEUE, number) for number in record.payloads]
-    known = [payload for payload in payloads if payload is not None and payload.out == op]
-    if len(known) != len(payloads):
+    if record.status == CANCELLED:
+        return Verdict("hold", "cancelled", "the seats have marked it: nobody signs it any more")
+    known = [content for content in contents(state, record.payloads) if content.payload.out == op]
+    if len(known) != len(record.payloads):
         return Verdict("refuse", "unknown_payload", "the queue does not hold its payloads")
     tx, packed = rebuild(genesis, op, record, known)
     if packed != record.tx:
         return Verdict("refuse", "rebuilt_differently", f"built here: {packed.hex()} in the record: {record.tx.hex()}")
     if (transaction_id(packed), signing_digest(packed, genesis.chain)) != (record.txid, record.digest):
         return Verdict("refuse", "rebuilt_differently", f"id {record.txid.hex()} is not that of {packed.hex()}")
-    verdict = _allowed(state, policy, record, known, tx.operations)
+    verdict = _allowed(state, genesis, policy, record, known, tx.operations)
     if verdict is not SIGN:
         return verdict
     opinion = second_opinion(tx, genesis.chain) if policy.second_opinion else None
@@ -99,7 +103,7 @@ def judge(
     conflicts = journal.conflicts(record.payloads, record.txid, now)
     if conflicts:
         return Verdict("hold", "journal", f"signed before and not dead: {', '.join(e.txid for e in conflicts)}")
-    earlier = {txid for payload in known for txid in payload.past}
+    earlier = {txid for content in known for txid in content.payload.past}
     earlier |= {bytes.fromhex(entry.txid) for number in record.payloads for entry in journal.entries(number)}
     undenied = [txid.hex() for txid in sorted(earlier - {record.txid}) if not denied(txid)]
     if undenied:
@@ -129,33 +133,42 @@ def consent(
     return SIGN
 
 
-def told(genesis: Genesis, op: str, record: Record, payloads: list[Payload]) -> str:
+def told(genesis: Genesis, op: str, record: Record, known: list[Content]) -> str:
     """What the operator must see before his word: which transaction it is, and whom it pays or which keys it sets."""
     if record.kind == "rotation":
         authority, roles = rotation_of(genesis, record)
         keys = [f"{public_key_to_text(key, genesis.chain.address_prefix)} ({weight})" for key, weight in authority.keys]
         does = f"{', '.join(roles)}: {authority.threshold} of {', '.join(keys)}"
     else:
-        does = "; ".join(f"{p.amount} {p.asset} (smallest units) to {p.to}, memo {p.memo!r}" for p in payloads)
+        does = "; ".join(_words(genesis, content) for content in known)
     return f"look at it, then run `waggle approve {approval(op, record.txid)}`: {does}"
 
 
-def spends_of(record: Record, payloads: list[Payload]) -> dict[int, tuple[str, int]]:
-    """(asset, amount) that each payload of a record pays away."""
-    return {number: (p.asset, p.amount) for number, p in zip(record.payloads, payloads, strict=True) if p.amount}
+def _words(genesis: Genesis, content: Content) -> str:
+    """What the operator reads before his word; amounts in smallest units, operations as Hive's API shows them."""
+    if content.is_transfer:
+        paid = content.payload
+        return f"{paid.amount} {paid.asset} (smallest units) to {paid.to}, memo {paid.memo!r}"
+    shown = [show_operation(one, genesis.chain, typed=False) for one in content.operations(genesis)]
+    return json.dumps(shown, ensure_ascii=False)
 
 
-def _over_a_days_limit(policy: Policy, journal: Journal, record: Record, payloads: list[Payload], now: int) -> str:
+def spends_of(known: list[Content]) -> dict[int, tuple[str, int]]:
+    """(asset, amount) that each payload takes away."""
+    return {content.number: content.spends for content in known if content.spends[1]}
+
+
+def _over_a_days_limit(policy: Policy, journal: Journal, record: Record, known: list[Content], now: int) -> str:
     """What is above a limit of a day, in words; the day is that of the blocks' time."""
     for asset, limit in (("HIVE", policy.max_hive_day), ("HBD", policy.max_hbd_day)):
-        here = sum(amount for kind, amount in spends_of(record, payloads).values() if kind == asset)
+        here = sum(amount for kind, amount in spends_of(known).values() if kind == asset)
         spent = journal.spent(asset, now - DAY, record.payloads)
         if limit is not None and here and spent + here > limit:
             return f"{here} {asset} after {spent} within a day is above policy's {limit}"
     return ""
 
 
-def rebuild(genesis: Genesis, op: str, record: Record, payloads: list[Payload]) -> tuple[Transaction, bytes]:
+def rebuild(genesis: Genesis, op: str, record: Record, known: list[Content]) -> tuple[Transaction, bytes]:
     """The transaction that this node builds for the record's payloads, header and expiration, and its bytes.
 
     A rotation's authority was computed at building from a state that has moved on since: it is read from the record and
@@ -168,7 +181,7 @@ def rebuild(genesis: Genesis, op: str, record: Record, payloads: list[Payload]) 
         authority, roles = rotation_of(genesis, record)
         operations = [rotation_operation(genesis, authority, roles)]
     else:
-        operations = [transfer_operation(genesis, payload) for payload in payloads]
+        operations = [operation for content in known for operation in content.operations(genesis)]
     tx = group_transaction(genesis, op, num, pre, record.expiration, operations)
     return tx, pack_transaction(tx, genesis.chain)
 
@@ -191,21 +204,37 @@ def rotation_of(genesis: Genesis, record: Record) -> tuple[Authority, tuple[str,
 
 
 def _allowed(
-    state: State, policy: Policy, record: Record, payloads: list[Payload], operations: tuple[Operation, ...]
+    state: State,
+    genesis: Genesis,
+    policy: Policy,
+    record: Record,
+    known: list[Content],
+    operations: tuple[Operation, ...],
 ) -> Verdict:
     if record.kind == "rotation":
         return _rotation_allowed(state, policy, operations[0])
     standing = {(s.to, s.amount, s.asset, s.memo) for _, s in state.walk(STANDING)}
-    for payload in payloads:
-        kind = "standing" if (payload.to, payload.amount, payload.asset, payload.memo) in standing else "payout"
-        if kind not in policy.allow:
-            return Verdict("refuse", "not_allowed", f"policy.allow has no {kind}: {payload.amount} to {payload.to}")
-        if policy.receivers is not None and payload.to not in policy.receivers:
-            return Verdict("refuse", "not_allowed", f"policy.receivers does not name {payload.to}")
-        limit = {"HIVE": policy.max_hive, "HBD": policy.max_hbd}.get(payload.asset)
-        if limit is not None and payload.amount > limit:
-            return Verdict("refuse", "over_limit", f"{payload.amount} {payload.asset} is above policy's {limit}")
+    for content in known:
+        paid = content.payload
+        is_standing = (paid.to, paid.amount, paid.asset, paid.memo) in standing
+        kind = "proposal" if content.action is not None else "standing" if is_standing else "payout"
+        for operation in content.operations(genesis):
+            if kind not in policy.allow and not (kind == "proposal" and operation.name in policy.allow):
+                words = f"policy.allow has neither {kind} nor {operation.name}: {_words(genesis, content)}"
+                return Verdict("refuse", "not_allowed", words)
+            receiver = receiver_of(operation)
+            if policy.receivers is not None and receiver not in ("", genesis.group, *policy.receivers):
+                return Verdict("refuse", "not_allowed", f"policy.receivers does not name {receiver}")
+        asset, amount = content.spends
+        limit = {"HIVE": policy.max_hive, "HBD": policy.max_hbd}.get(asset)
+        if limit is not None and amount > limit:
+            return Verdict("refuse", "over_limit", f"{amount} {asset} is above policy's {limit}")
     return SIGN
+
+
+def receiver_of(operation: Operation) -> str:
+    """Who gets something by an operation; "" where nobody does."""
+    return str(operation.value.get("to", operation.value.get("delegatee", "")))
 
 
 def _rotation_allowed(state: State, policy: Policy, operation: Operation) -> Verdict:

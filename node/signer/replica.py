@@ -17,6 +17,7 @@ from node.signer.journal import Journal
 from node.signer.policy import Verdict, told
 from node.signer.signer import Signer
 from node.signer.trusted import NEVER, Round, Trust, Trusted, of_state, vouched
+from processors.contents import contents
 from processors.engine import begin
 from processors.errors import EngineError
 from processors.genesis import Genesis
@@ -277,7 +278,7 @@ class Replica:
             detail = f"the state does not know the root of block {believed.height} that the group has signed for"
             return Verdict("hold", "not_agreed_yet", detail)
         if believed.alone and not self._approvals.has(approval(op, record.txid)):
-            words = told(self.genesis, op, record, [self.state.need(QUEUE, number) for number in record.payloads])
+            words = told(self.genesis, op, record, contents(self.state, record.payloads))
             return Verdict("hold", "own_word", f"no other member vouches for this chain: {words}")
         return None
 

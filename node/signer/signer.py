@@ -8,10 +8,11 @@ from node.signer.approvals import Approvals, approval, confirmation
 from node.signer.journal import Journal
 from node.signer.keys import SecretKey
 from node.signer.policy import SIGN, Policy, Verdict, consent, judge, spends_of, told
+from processors.contents import contents
 from processors.genesis import Genesis
 from processors.hive.transaction import signing_digest
 from processors.report import report_digest
-from state.schema import HEAD, MS, QUEUE
+from state.schema import HEAD, MS
 from state.state import State
 
 
@@ -109,11 +110,11 @@ class Signer:
         verdict = judge(state, self._genesis, op, record, self._policy, self._journal, denied, now)
         if verdict.kind != "sign":
             return verdict, None
-        payloads = [state.need(QUEUE, number) for number in record.payloads]
-        word, words = approval(op, record.txid), told(self._genesis, op, record, payloads)
+        known = contents(state, record.payloads)
+        word, words = approval(op, record.txid), told(self._genesis, op, record, known)
         answer = consent(self._policy, self._journal, self._approvals, key, now, word=word, words=words)
         if answer is not SIGN:
             return answer, None
-        spends = spends_of(record, payloads)
+        spends = spends_of(known)
         self._journal.write(record.payloads, record.txid, record.expiration, op, time=now, spends=spends)
         return verdict, self._keys[key].sign(signing_digest(record.tx, self._genesis.chain))

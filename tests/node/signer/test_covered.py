@@ -16,6 +16,7 @@ from node.signer.service import Service
 from node.signer.trusted import NEVER, Trust, Trusted
 from node.signer.wire import Apply, Look, Refused
 from processors.builder import operation_id
+from processors.contents import Content
 from processors.hive.transaction import signing_digest, transaction_id
 from state.errors import StateError
 from state.layout import TABLES
@@ -65,7 +66,7 @@ def forged(group, store, *, with_trees):
     op = operation_id(5, Taken(1, 2, 0, 0))
     pays = replace(state.need(QUEUE, real.payloads[0]), to="mallory", out=op, past=())
     record = replace(real, payloads=(9_999,), built=5, expiration=state.head.timestamp + 3_000, status="collecting")
-    packed = rebuild(group.genesis, op, record, [pays])
+    packed = rebuild(group.genesis, op, record, [Content(9_999, pays, None)])
     chain = group.genesis.chain
     record = replace(record, tx=packed[1], txid=transaction_id(packed[1]), digest=signing_digest(packed[1], chain))
     standing = replace(next(iter(state.walk(STANDING)))[1], to="mallory", amount=pays.amount, asset=pays.asset)

@@ -14,6 +14,7 @@ from node.signer.policy import DAY, Policy, consent, judge, rebuild, told
 from node.signer.signer import Signer
 from processors.authority import strict
 from processors.builder import group_transaction, rotation_operation
+from processors.contents import contents
 from processors.hive.crypto import recover
 from processors.hive.operations import Operation
 from processors.hive.transaction import pack_transaction, signing_digest, transaction_id, unpack_transaction
@@ -55,7 +56,7 @@ class Case:
 
     def rebuild(self):
         """Make the record's bytes those of its payloads as they are now."""
-        known = [self.state.need(QUEUE, number) for number in self.record.payloads]
+        known = contents(self.state, self.record.payloads)
         self.change_tx(rebuild(self.genesis, self.op, self.record, known)[1])
 
     def rotate(self, authority, roles=("owner", "active", "posting"), *more, **value):
@@ -463,8 +464,7 @@ def word_of(case):
 
 def consented(case, approvals, policy=None, key=None):
     now = case.state.need(HEAD).timestamp
-    payloads = [case.state.need(QUEUE, number) for number in case.record.payloads]
-    words = told(case.genesis, case.op, case.record, payloads)
+    words = told(case.genesis, case.op, case.record, contents(case.state, case.record.payloads))
     key = key or case.secret.public
     return consent(policy or case.policy, case.journal, approvals, key, now, word=word_of(case), words=words)
 
