@@ -36,8 +36,8 @@ DAY = 86_400
 class Policy(msgspec.Struct, frozen=True):
     """A node's own rules. ``allow`` names kinds of payloads, or operations of proposals.
 
-    A limit of None is no limit (smallest units). ``receivers``: who may be paid at all, None = everybody. ``manual``: the operator approves each group transaction.
-    ``dry_run``: nothing is signed, only said.
+    A limit of None is no limit (smallest units). ``receivers``: who may be paid at all, None = everybody. ``manual``:
+    the operator approves each group transaction. ``dry_run``: nothing is signed, only said.
     """
 
     second_opinion: bool = True
