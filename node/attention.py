@@ -148,6 +148,7 @@ def _remedy_of(why: str, approved: str, status: Status) -> str:
         "young_journal": f"run `waggle journal confirm`{there} if no other machine signed with this key, or wait",
         "not_agreed_yet": "wait for the reports of the next rounds: a remote signer signs what they vouch for",
         "own_word": f"nobody else vouches for this chain: look elsewhere, then run `waggle approve {approved}`{there}",
+        "cancelled": "nothing: the seats have marked it, nobody signs it any more",
         "not_wanted": "nothing: it is over, or another key signs it, by the state of the signer",
         "unconfirmed": "check the second operator's API server: it must have the block",
         "not_denied": "check the API servers: two operators must deny the earlier attempt",

@@ -288,7 +288,7 @@ def test_a_configuration_and_its_defaults(tmp_path):
     assert config.signing_keys == (tmp_path / "signing.key",)
     assert config.password == f"file:{tmp_path}/password"
     assert (config.trust, config.certificate, config.log_format) == (None, None, "console")
-    assert config.policy.allow == ("rotation", "standing")
+    assert config.policy.allow == ("rotation", "standing", "proposal")
     assert is_service(path)
     assert (config.users, config.group) == ((), "")
     path.write_text(GOOD.replace("[keys]", 'users = ["waggle", "10001"]\ngroup = "waggle"\n[keys]'))
