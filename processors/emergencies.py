@@ -118,8 +118,10 @@ def decide_halt(ctx: Context) -> None:
 
 
 def decide_resume(ctx: Context) -> None:
-    """Count the votes to resume."""
-    if is_halted(ctx) and votes.is_majority(ctx, "resume"):
+    """Count the votes to resume; after a halt that ended by itself they are gone."""
+    if not is_halted(ctx):
+        forget_votes(ctx, "resume")
+    elif votes.is_majority(ctx, "resume"):
         again = ctx.height + ctx.params.halt_blocks
         _move_halt(ctx, replace(emergency(ctx), halted_until=ctx.height, halt_again=again))
 

@@ -28,11 +28,10 @@ _Fields = dict[str, Any]
 
 def read_operations(ctx: Context, raw: list[Any]) -> list[Operation]:
     """The operations of a proposal. Raises Rejected("not_offered" | "bad_operation")."""
-    for one in raw:
-        if type(one) is not list or len(one) != 2 or type(one[0]) is not str or type(one[1]) is not dict:
-            raise Rejected("bad_operation")
-        if one[0] not in _CHECKS:
-            raise Rejected("not_offered")
+    if any(type(one) is list and one and type(one[0]) is str and one[0] not in _CHECKS for one in raw):
+        raise Rejected("not_offered")
+    if not all(type(one) is list and [type(part) for part in one] == [str, dict] for one in raw):
+        raise Rejected("bad_operation")
     found = [_read(ctx, one) for one in raw]
     names = [operation.name for operation in found]
     if names.count("custom_json") > MAX_CUSTOM_JSON or names.count("transfer_from_savings") > 1:

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from msgspec.structs import replace
+
 from processors import offered, spending, votes
 from processors.context import Context, enqueue, forget_votes, schedule
 from processors.errors import Rejected
@@ -166,7 +168,7 @@ def _approve(ctx: Context, number: int, proposal: Proposal) -> None:
     if proposal.name:
         length = ctx.params.round_length
         # the first block after the end of the round: whole rounds have one set of parameters
-        height = ((ctx.height + proposal.delay) // length + 1) * length + 1
+        height = -(-(ctx.height + proposal.delay) // length) * length + 1
         ctx.view.put(CHANGE, Parameter(proposal.value), height, proposal.name)
     else:
         payload = _enqueue(ctx, number, offered.unpack_operations(proposal.ops, ctx.genesis.chain))
@@ -197,5 +199,7 @@ def _end(ctx: Context, number: int, proposal: Proposal, status: str, payload: in
     ctx.view.delete(PROPOSAL, number)
     ctx.view.delete(CHRON, *proposal.job)
     forget_votes(ctx, subject(number))
+    if status == "cancelled":  # or making and taking back would fill the state with 8 KB each
+        proposal = replace(proposal, ops=b"")
     ctx.view.put(DECIDED, Decided(proposal, status, ctx.height, yes, no, seats, payload), number)
     schedule(ctx, ctx.height + ctx.params.history, "forget_proposal", str(number))

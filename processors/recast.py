@@ -35,7 +35,7 @@ def recast(ctx: Context, op: str) -> None:
 
 def _expire(ctx: Context, op: str, record: Record) -> None:
     """Dead for good: no block that could still include it will come."""
-    if record.kind == "rotation":
+    if record.kind == "rotation" and record.status != CANCELLED:
         _mark_silent_runners(ctx, op, record)
     why = _refusal(ctx, op) if record.status == "refused" else ""
     drop_record(ctx, op, record)

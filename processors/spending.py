@@ -8,6 +8,8 @@ from processors.registry import job
 from state.schema import ACTION, CHRON, QUEUE, SPEND, SPENDING, TREASURY, Holding, Payload, Spend, Total
 
 HIVE, HBD = "HIVE", "HBD"
+#: Where the sums for people stop: an integer that does not fit would stop every node.
+MOST = 2**63 - 1
 
 
 def is_large(ctx: Context, hive: int, hbd: int) -> bool:
@@ -68,7 +70,7 @@ def forget_spend(ctx: Context, what: str) -> None:
 def book_income(ctx: Context, asset: str, amount: int) -> None:
     """A transfer to the group."""
     found = ctx.view.get(TREASURY, asset) or Holding(0, 0)
-    ctx.view.put(TREASURY, replace(found, income=found.income + amount), asset)
+    ctx.view.put(TREASURY, replace(found, income=min(found.income + amount, MOST)), asset)
 
 
 def book_spent(ctx: Context, number: int) -> None:
@@ -76,7 +78,7 @@ def book_spent(ctx: Context, number: int) -> None:
     for asset, amount in zip((HIVE, HBD), _leaves(ctx, number), strict=True):
         if amount:
             found = ctx.view.get(TREASURY, asset) or Holding(0, 0)
-            ctx.view.put(TREASURY, replace(found, spent=found.spent + amount), asset)
+            ctx.view.put(TREASURY, replace(found, spent=min(found.spent + amount, MOST)), asset)
 
 
 def _leaves(ctx: Context, number: int) -> tuple[int, int]:

@@ -14,9 +14,9 @@ def tally(ctx: Context) -> None:
     reports = {str(account): report for (account,), report in ctx.view.walk(REPORT)}
     for account in reports:
         ctx.view.delete(REPORT, account)
-    old = (start - ctx.params.history) // ctx.params.round_length * ctx.params.round_length
-    if old >= 0:
-        ctx.view.delete(ROUND, old)
+    for (of,), _ in ctx.view.walk(ROUND):
+        if int(of) <= start - ctx.params.history:  # all of them: ``history`` can have been longer
+            ctx.view.delete(ROUND, of)
     agreed = agreed_root(ctx, reports)
     last = ctx.view.need(TALLY)
     if agreed is None:

@@ -17,7 +17,7 @@ from processors import engine, params
 from processors.codes import CODES
 from processors.registry import describe
 from processors.shapes import Field, Shape
-from state import schema
+from state import governance, schema
 from state.schema import SINGLETONS, TABLES, Table, Value
 
 ROOT = Path(__file__).parent.parent
@@ -129,15 +129,33 @@ def in_order(node: ast.AST) -> Iterator[ast.AST]:
         yield from in_order(child)
 
 
-def codes_in_order(function: str, functions: dict[str, ast.FunctionDef]) -> list[str]:
-    """The codes of a rule in the order of its text, those of functions of its module where they are called."""
+def functions_of(module: str) -> dict[str, ast.FunctionDef]:
+    """The functions of a module of processors/ by name."""
+    tree = ast.parse((ROOT / "processors" / f"{module}.py").read_text())
+    return {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+
+
+def called(node: ast.AST, module: str) -> tuple[str, str]:
+    """(module, function) of a call of a function of ``module``, or of another module of processors/ by its name."""
+    function = node.func if isinstance(node, ast.Call) else None
+    if isinstance(function, ast.Name):
+        return module, function.id
+    if isinstance(function, ast.Attribute) and isinstance(function.value, ast.Name):
+        if (ROOT / "processors" / f"{function.value.id}.py").exists():
+            return function.value.id, function.attr
+    return module, ""
+
+
+def codes_in_order(module: str, function: str) -> list[str]:
+    """The codes of a rule in the order of its text, those of functions of processors/ where they are called."""
     found: list[str] = []
-    for statement in functions[function].body:
+    for statement in functions_of(module)[function].body:
         for node in in_order(statement):
+            place, name = called(node, module)
             if call := rejection(node):
                 found += [code for arg in call.args for code in literals(arg)]
-            elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in functions:
-                found += codes_in_order(node.func.id, functions)
+            elif name in functions_of(place):
+                found += codes_in_order(place, name)
     return list(dict.fromkeys(found))
 
 
@@ -208,7 +226,9 @@ def test_writers_of_a_table(name: str) -> None:
 
 
 def values() -> dict[str, type[Value]]:
-    return {kind.__name__: kind for kind in Value.__subclasses__() if kind.__module__ == schema.__name__}
+    """Those of state/schema.py, then those of state/governance.py, each in the order of the text."""
+    found = sorted(Value.__subclasses__(), key=lambda kind: kind.__module__ == governance.__name__)
+    return {kind.__name__: kind for kind in found if kind.__module__ in (schema.__name__, governance.__name__)}
 
 
 def test_every_value_is_described() -> None:
@@ -272,10 +292,9 @@ def test_every_operation_has_its_order_of_checks() -> None:
 def test_order_of_checks_of_an_operation(name: str) -> None:
     rule = engine.RULES.find("json", name, 2**32)
     assert rule is not None
-    tree = ast.parse((ROOT / (rule.call.__module__.replace(".", "/") + ".py")).read_text())
-    functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
     common = COMMON if rule.shape else COMMON[:3]
-    coded = list(dict.fromkeys(common + codes_in_order(rule.call.__name__, functions)))
+    own = codes_in_order(rule.call.__module__.rpartition(".")[2], rule.call.__name__)
+    coded = list(dict.fromkeys(common + own))
     same(f"order of checks of {name}", "docs/codes.md", documented_checks().get(name), coded)
 
 

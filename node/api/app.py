@@ -9,7 +9,7 @@ import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from node.api import health, v1
+from node.api import group, health, v1
 from node.api.answers import SECURITY_HEADERS, AnswerError, error_answer, send
 from node.api.auth import Access, access_of, check_network, check_token, is_operators, origin_of
 from node.api.limits import Buckets, Limits, Places, Seldom, too_many
@@ -47,7 +47,7 @@ def make_app(
     app[ACCESS] = settings.access
     app[CHUNKS] = Places(limits.chunks, limits.chunks_each)
     app[LIMITS] = limits
-    app.add_routes([*health.OPEN, *health.PRIVATE, *v1.PUBLIC])
+    app.add_routes([*health.OPEN, *health.PRIVATE, *v1.PUBLIC, *group.PUBLIC])
     app.on_response_prepare.append(_add_headers)
     return app
 

@@ -96,7 +96,7 @@ async def _join(
         raise NodeError(f"the group would reject it: {refused}")
     body = registration.node_add(genesis, config.account, key, proof, domain=domain, follow_active=follow)
 
-    async def is_done() -> bool:
+    async def is_done(block: int, txid: str) -> bool:
         return _is_so((await member_of(config))[1], key, domain, follow)
 
     await carry_out(case, "node_add", body, _about_joining(case, body, key), is_done, "registered")
@@ -139,7 +139,7 @@ async def _leave(config: Config, how: tuple[bool, bool, bool]) -> None:
         tell(case, {"status": "already"}, "\n".join([f"{config.account} is leaving already", *lines]))
         return
 
-    async def is_done() -> bool:
+    async def is_done(block: int, txid: str) -> bool:
         _, found = await member_of(config)
         return found is None or found.leaving
 

@@ -41,9 +41,11 @@ class Case(msgspec.Struct, frozen=True):
 
 
 async def carry_out(
-    case: Case, name: str, body: dict[str, Any], lines: list[str], is_done: Callable[[], Any], status: str
+    case: Case, name: str, body: dict[str, Any], lines: list[str], is_done: Callable[[int, str], Any], status: str
 ) -> None:
-    """Show ``lines``, ask, send the custom_json ``name``, and wait until the node's state shows it (``is_done``).
+    """Show ``lines``, ask, send the custom_json ``name``, and wait until the node's state shows it.
+
+    ``is_done`` gets the block and the transaction's id; its answer may be the reason of a rejection.
 
     Raises ApiError, NodeError.
     """
@@ -67,9 +69,11 @@ async def carry_out(
             tell(case, {**facts, "status": "dry_run", "transaction": shown}, json.dumps(shown, indent=1))
             return
         facts |= await _send(case, apis, signed)
-    seen = await _seen(case, facts["block"], is_done)
+    seen = await _seen(case, facts["block"], facts["txid"], is_done)
     facts |= {"status": status, "seen_by_node": seen}
     words = f"{status} in block {facts['block']}, transaction {facts['txid']}"
+    if isinstance(seen, str):
+        raise NodeError(f"{words}: but the group rejected it: {seen}")
     if seen is False:
         raise NodeError(f"{words}: but the group's state does not show it: the operation was rejected there")
     tell(case, facts, words if seen else f"{words}\nStart the node, and look at it with `waggle status`")
@@ -114,17 +118,22 @@ async def _send(case: Case, apis: list[Api], signed: Signed) -> dict[str, Any]:
     return {"server": server, "block": block}
 
 
-async def _seen(case: Case, block: int, is_done: Callable[[], Any]) -> bool | None:
-    """Whether the running node's state shows it, once it has applied the block; None if no node runs here."""
+async def _seen(case: Case, block: int, txid: str, is_done: Callable[[int, str], Any]) -> bool | str | None:
+    """Whether the running node's state shows it, once it has applied the block; a str = why it was rejected.
+
+    None if no node runs here.
+    """
     for _ in range(_SEEN_WITHIN * 2):
         try:
-            if await is_done():
-                return True
+            found: bool | str = await is_done(block, txid)
+            if found:
+                return found
             height, _ = await member_of(case.config)
         except NodeError:
             return None
         if height > block:
-            return bool(await is_done())
+            last: bool | str = await is_done(block, txid)
+            return last
         await asyncio.sleep(0.5)
     return None
 
