@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from processors import upgrades
 from processors.genesis import Genesis
+from processors.params import read
 from state.schema import FEED, MS
 from state.state import State
 
@@ -18,7 +19,7 @@ def alarms(state: State, genesis: Genesis) -> Iterator[Fields]:
     height = state.height
     for _, note in state.walk(FEED, height):
         yield {"height": height, "what": note.name, "account": note.account}
-    if genesis.params.rotate_owner:
+    if read(state.view()).rotate_owner:
         for (op,), record in state.walk(MS):
             if record.built == height and record.kind == "rotation" and "owner" not in record.roles:
                 yield {"height": height, "what": "rotation_without_owner", "op": op}

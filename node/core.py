@@ -3,10 +3,7 @@
 The runtime gives it blocks and sends what it hands out; the tests and the simulation do the same on virtual time.
 """
 
-import json
 from collections.abc import Callable
-
-import msgspec
 
 from node.agent import (
     MAX_BROADCASTS_A_BLOCK,
@@ -17,61 +14,36 @@ from node.agent import (
     Memory,
     SendReport,
     SignTransaction,
-    chosen_signatures,
     differs_from_agreed,
     first_difference,
     signatures_wanted,
     wanted,
 )
-from node.alarms import BLOCK_SECONDS, alarms, rules_to_come
+from node.alarms import alarms, rules_to_come
 from node.errors import JournalError, SignerError
 from node.outbox import Outbox
+from node.outgoing import MAX_LAG, ChainView, Outgoing, custom_json, group_transaction, receivers_of, report_body
 from node.signer.keys import SecretKey
 from node.signer.signer import Signing
 from processors.engine import apply_block
 from processors.genesis import Genesis
-from processors.hive.block import Block, reference_prefix
-from processors.hive.operations import active_custom_json
-from processors.hive.transaction import Transaction, unpack_transaction
-from state.schema import HEAD, MS, QUEUE, Record
+from processors.hive.block import Block
+from processors.params import Params, read
+from state.schema import MS, QUEUE, Record
 from state.state import State
 
 #: How far behind the newest irreversible block a node may be and still act.
 LIVE_WITHIN = 20
 #: Blocks after which what was not seen is sent again, besides the present irreversibility lag.
 AGAIN_AFTER = 20
-#: Lifetime of the node's own custom_json transactions, in seconds.
-JSON_LIFETIME = 300
-#: However far behind its head a server says the irreversible block is, no more than this counts.
-MAX_LAG = 1_000
-#: Seconds that missed blocks may have cost.
-TIME_SLACK = 600
-
 _ELSEWHERE = (
     "another machine signs with your key, or this journal is an old copy: stop the other machine; if it is not yours, "
     "register a new key with node_add now"
 )
 
+__all__ = ["AGAIN_AFTER", "LIVE_WITHIN", "MAX_LAG", "ChainView", "Log", "NodeCore", "Outgoing"]
+
 Log = Callable[[str, dict[str, object]], None]
-
-
-class ChainView(msgspec.Struct, frozen=True):
-    """What the servers say of the chain now."""
-
-    head_number: int
-    head_time: int
-    irreversible_number: int
-
-
-class Outgoing(msgspec.Struct, frozen=True):
-    """A signed transaction to be broadcast; ``content`` goes into the outbox once it was accepted.
-
-    ``roles``: the authorities of the group account that it was signed for, none if it is the node's own.
-    """
-
-    content: str
-    tx: Transaction
-    roles: tuple[str, ...] = ()
 
 
 class NodeCore:
@@ -114,7 +86,7 @@ class NodeCore:
         for fields in rules_to_come(self.state, self.genesis):
             self._log("upgrade_needed", fields)
         if self.halted_at is None and block.number % self.genesis.params.round_length == 0:
-            self.halted_at = differs_from_agreed(self.state, self.genesis.params)
+            self.halted_at = differs_from_agreed(self.state, self.params)
             if self.halted_at is not None:
                 self._log("diverged", {"round": self.halted_at, "own_root": _hex(self.state.root(self.halted_at))})
 
@@ -153,9 +125,22 @@ class NodeCore:
             return -1
         return max((action.built for action in signatures_wanted(self.state, self.me)), default=-1)
 
-    def step(self, view: ChainView, denied: Callable[[bytes], bool], *, confirmed: int | None = None) -> list[Outgoing]:
+    def receivers(self) -> set[str]:
+        """Who gets something by the group transactions that this node could sign now."""
+        ops = {action.op for action in signatures_wanted(self.state, self.me)} if self.halted_at is None else set()
+        return {name for op in ops for name in receivers_of(self.state, self.genesis, self.state.need(MS, op))}
+
+    def step(
+        self,
+        view: ChainView,
+        denied: Callable[[bytes], bool],
+        *,
+        confirmed: int | None = None,
+        missing: Callable[[str], bool] = lambda name: False,
+    ) -> list[Outgoing]:
         """What to send now. Raises JournalError: then nothing was signed.
 
+        ``missing(name)``: there is no such account, and Hive refuses for good what gives it something.
         ``confirmed``: the height up to which a second operator has the blocks of this state, and calls them
         irreversible; nothing that was built later is signed. None = nobody need confirm.
         """
@@ -169,7 +154,7 @@ class NodeCore:
         memory = Memory(self._outbox.sent, AGAIN_AFTER + lag, not_before)
         jsons: list[Outgoing] = []
         broadcasts: list[Outgoing] = []
-        for action in wanted(self.state, self.genesis.params, self.me, memory):
+        for action in wanted(self.state, self.params, self.me, memory):
             is_broadcast = isinstance(action, BroadcastTransaction)
             kind, most = (broadcasts, MAX_BROADCASTS_A_BLOCK) if is_broadcast else (jsons, MAX_JSONS_A_BLOCK)
             if isinstance(action, SignTransaction) and confirmed is not None and confirmed < action.built:
@@ -179,7 +164,7 @@ class NodeCore:
             if len(kind) >= most or not (is_broadcast or is_reached):
                 continue
             try:
-                found = self._carry_out(action, view, denied)
+                found = self._refuse_missing(action, view, missing) or self._carry_out(action, view, denied)
             except SignerError as error:
                 is_reached = self._lose_signer(error)
                 continue
@@ -195,6 +180,11 @@ class NodeCore:
         """Show the signer where the chain is: it learns since when its journal can be believed. Raises JournalError."""
         for op in self._signer.look(self.state):
             self._log("signed_elsewhere", {"op": op, "remedy": _ELSEWHERE})
+
+    @property
+    def params(self) -> Params:
+        """The parameters in force: the seats may have changed those of the genesis."""
+        return read(self.state.view()) if self.state.height >= 0 else self.genesis.params
 
     @property
     def begins_journal(self) -> bool:
@@ -246,20 +236,29 @@ class NodeCore:
             return self._json(action.content, "report", self._report(action), view)
         if isinstance(action, BroadcastTransaction):
             roles = self.state.need(MS, action.op).roles
-            return Outgoing(action.content, self._group_transaction(action.op), roles)
+            return Outgoing(action.content, group_transaction(self.state, self.genesis, action.op), roles)
         return self._signature(action, view, denied)
 
     def _report(self, action: SendReport) -> dict[str, object]:
-        header = action.header
         sig = self._signer.sign_report(self.me.account, action.height, action.root, action.key)
-        return {
-            "v": 1,
-            "height": action.height,
-            "root": action.root.hex(),
-            "hdr": {"num": header.num, "pre": header.pre, "exp": header.exp},
-            "ver": self.version,
-            "sig": sig.hex(),
-        }
+        return report_body(action, self.version, sig)
+
+    def _json(self, content: str, name: str, body: dict[str, object], view: ChainView) -> Outgoing:
+        return Outgoing(
+            content, custom_json(self.state, self.genesis, self.me.account, self._account_key, name, body, view)
+        )
+
+    def _refuse_missing(self, action: Action, view: ChainView, missing: Callable[[str], bool]) -> Outgoing | None:
+        """What can never be included is refused on chain, with the reason that its payload keeps."""
+        if not isinstance(action, SignTransaction):
+            return None
+        record = self.state.get(MS, action.op)
+        named = receivers_of(self.state, self.genesis, record) if record is not None else set()
+        absent = sorted(name for name in named if missing(name))
+        if not absent:
+            return None
+        self._tell(action.op, "refuse", "no_account", f"two operators know no account {', '.join(absent)}")
+        return self._json(action.content, "sig_refuse", {"op": action.op, "why": "no_account"}, view)
 
     def _signature(self, action: SignTransaction, view: ChainView, denied: Callable[[bytes], bool]) -> Outgoing | None:
         verdict, sig = self._signer.sign_transaction(self.state, action.op, action.key, denied)
@@ -276,24 +275,6 @@ class NodeCore:
         if self.told.get(op, ("", "", ""))[1] != why:
             self.told[op] = event, why, detail
             self._log(event, {"op": op, "why": why, "detail": detail})
-
-    def _group_transaction(self, op: str) -> Transaction:
-        record = self.state.need(MS, op)
-        tx = unpack_transaction(record.tx, self.genesis.chain)
-        return msgspec.structs.replace(tx, signatures=tuple(chosen_signatures(self.state, op, record)))
-
-    def _json(self, content: str, name: str, body: dict[str, object], view: ChainView) -> Outgoing:
-        """A custom_json of ours, signed by the account key."""
-        head = self.state.need(HEAD)
-        operation = active_custom_json(
-            self.me.account, self.genesis.prefix + name, json.dumps(body, separators=(",", ":"))
-        )
-        # a server's time counts only as far as its block number can explain it
-        ahead = min(MAX_LAG, max(0, view.head_number - head.height))
-        latest = head.timestamp + BLOCK_SECONDS * ahead + TIME_SLACK
-        expiration = min(max(view.head_time, head.timestamp), latest) + JSON_LIFETIME
-        tx = Transaction(head.height & 0xFFFF, reference_prefix(head.block_id), expiration, (operation,))
-        return Outgoing(content, self._account_key.sign_transaction(tx, self.genesis.chain))
 
     def _tidy_outbox(self) -> None:
         """Drop what concerns transactions that are gone and rounds that are over."""

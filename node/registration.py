@@ -7,11 +7,11 @@ from typing import Any
 
 import msgspec
 
-from node.core import JSON_LIFETIME
 from node.errors import ApiError, BroadcastRefusedError, ConfigError, NodeError
 from node.feed.rpc import Api
 from node.feed.source import chain_view
 from node.log import one_line
+from node.outgoing import JSON_LIFETIME
 from node.signer.secret import SecretKey
 from processors.errors import Rejected
 from processors.genesis import Genesis, pop_digest

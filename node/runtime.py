@@ -17,6 +17,7 @@ from node.feed.servers import Server, Servers
 from node.feed.source import Given, ReadBlock, read_proven
 from node.going_live import GoingLive
 from node.log import Log
+from node.receivers import Receivers
 from node.retry import unless_stopped
 from node.sending import Sender
 from node.sync.healing import Healing
@@ -71,6 +72,7 @@ class Runtime:
         self.servers = Servers(apis, clock=clock, jitter=jitter)
         self.feed = Feed(self.servers, core.genesis.chain, log, clock, read, keep)
         self.second = Second(self.feed, core.genesis.chain, log, read)
+        self.receivers = Receivers(self.feed, log)
         self.healing = Healing(core, self.feed, self.second, log, read, keep)
         self._sender = Sender(core, self.feed, log)
         self.log = self._log = log
@@ -154,6 +156,7 @@ class Runtime:
             return
         core = self.core
         await self.second.ask_about(core.questions(), core.state.height, core.state.head.timestamp)
+        await self.receivers.ask_about(core.receivers())
         # also where nothing is to be signed: a node must not follow one operator's fork beyond what it can undo
         wanted = max(core.newest_to_sign(), core.state.height - CONFIRM_WITHIN)
         if wanted > self.second.confirmed:
@@ -162,7 +165,9 @@ class Runtime:
             except NotLinkedError as error:  # a server that goes on giving a fork of its own
                 await self._leave_the_fork(error)
                 return
-        for outgoing in core.step(view, self.second.denied, confirmed=self.second.confirmed):
+        for outgoing in core.step(
+            view, self.second.denied, confirmed=self.second.confirmed, missing=self.receivers.is_missing
+        ):
             await self._sender.send(outgoing)
 
     async def _catch_up(self, server: Server, view: ChainView, stop: asyncio.Event) -> None:

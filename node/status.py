@@ -131,7 +131,7 @@ def status(core: NodeCore, facts: Facts, now: int | None = None) -> Status:
     """The node as it stands; ``now`` in seconds since 1970, if the caller has a clock."""
     state, genesis = core.state, core.genesis
     begun = state.height >= 0
-    params = genesis.params
+    params = core.params
     lag = max(0, facts.irreversible - state.height) if begun and facts.irreversible else 0
     timestamp = state.head.timestamp if begun else 0
     held_until = core.held_until()

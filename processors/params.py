@@ -108,7 +108,7 @@ LATER = frozenset(
     }
 )
 #: No proposal can change them.
-_FIXED = frozenset({"round_length"})
+_FIXED = frozenset({"round_length", "trace_keep"})
 FLAGS = frozenset({"rotate_owner", "rotate_posting"})
 
 

@@ -8,6 +8,7 @@ import tomllib
 import types
 import typing
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import msgspec
@@ -129,6 +130,7 @@ def in_order(node: ast.AST) -> Iterator[ast.AST]:
         yield from in_order(child)
 
 
+@cache
 def functions_of(module: str) -> dict[str, ast.FunctionDef]:
     """The functions of a module of processors/ by name."""
     tree = ast.parse((ROOT / "processors" / f"{module}.py").read_text())
@@ -140,9 +142,9 @@ def called(node: ast.AST, module: str) -> tuple[str, str]:
     function = node.func if isinstance(node, ast.Call) else None
     if isinstance(function, ast.Name):
         return module, function.id
-    if isinstance(function, ast.Attribute) and isinstance(function.value, ast.Name):
-        if (ROOT / "processors" / f"{function.value.id}.py").exists():
-            return function.value.id, function.attr
+    other = function.value if isinstance(function, ast.Attribute) else None
+    if isinstance(other, ast.Name) and (ROOT / "processors" / f"{other.id}.py").exists():
+        return other.id, function.attr
     return module, ""
 
 

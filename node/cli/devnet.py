@@ -12,12 +12,12 @@ from typing import Any
 import click
 from rich.console import Console
 
+from node.devnet.catalogue import SCENARIOS
 from node.devnet.cluster import Cluster
 from node.devnet.display import watcher
 from node.devnet.manners import MANNERS, Manner, manner
 from node.devnet.node_files import operator
 from node.devnet.running import run_scenario
-from node.devnet.scenarios import SCENARIOS
 
 
 def _manners(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> tuple[Manner, ...]:
@@ -82,6 +82,8 @@ def devnet(
     absent       two of five stop for good, their keys rotate out
     expire       a payout's signatures are withheld until it expires; it is paid once
     servers      one of three API servers lies and one is slow; every node bans the liar
+    treasury     income, proposals, a merged payout, limits, what Hive refuses; nodes die meanwhile
+    halt         a third halts the payouts, more than half resumes; a transaction is marked
 
     Example:  waggle devnet --scenario all --json
     """

@@ -6,11 +6,11 @@ from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
+from node.devnet.catalogue import SCENARIOS
 from node.devnet.cluster import Cluster
 from node.devnet.founding import GROUP
 from node.devnet.manners import Manner, manner
 from node.devnet.observer import Ended
-from node.devnet.scenarios import SCENARIOS
 from node.devnet.watching import PARAMETERS, PAYOUT, ScenarioFailedError, chain_authority, until
 from processors.genesis import ROLES
 from processors.hive.keys import public_key_to_text

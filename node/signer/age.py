@@ -10,6 +10,7 @@ from node.signer.journal import Journal
 from node.signer.policy import spends_of
 from processors.contents import contents
 from processors.genesis import ROLES, Genesis
+from processors.params import read
 from state.schema import AUTHORITY, KEY, MS, SIG, Record
 from state.state import State
 
@@ -35,7 +36,8 @@ def _held_until(journal: Journal, state: State, genesis: Genesis, is_older: bool
         founding = state.height <= genesis.start_block + genesis.params.round_length and not journal.ids()
         if founding or journal.is_of_first_release:
             return 0
-    return state.head.timestamp + genesis.params.header_lifetime
+    lifetime = max(genesis.params.header_lifetime, read(state.view()).header_lifetime)  # it may have been changed
+    return state.head.timestamp + lifetime
 
 
 def _signed_elsewhere(journal: Journal, keys: Iterable[bytes], state: State) -> list[tuple[str, Record]]:

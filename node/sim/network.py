@@ -116,7 +116,7 @@ class Network:
         if method == _BROADCAST:
             return self._broadcast(machine, params, broken)
         found = self.shown(broken, server)[1].call(method, params)
-        if method == "database_api.find_accounts":
+        if method == "database_api.find_accounts" and params["accounts"] == [self.group]:
             self.authority_shown[machine] = (self.chain.ledger.accounts[self.group], self.clock.now)
         return msgspec.json.encode(found)
 

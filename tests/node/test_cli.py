@@ -11,8 +11,8 @@ import pytest
 from click.testing import CliRunner
 
 from node.cli.main import cli, main
+from node.devnet.catalogue import SCENARIOS
 from node.devnet.founding import CHAIN, GROUP, genesis_document, member_keys
-from node.devnet.scenarios import SCENARIOS
 from node.genesis_text import template, to_toml
 from node.signer.keys import load_keys, write_key
 from processors.genesis import genesis_hash, pop_digest

@@ -10,12 +10,13 @@ from msgspec.structs import replace
 
 from node import outbox
 from node.agent import MAX_BROADCASTS_A_BLOCK, MAX_JSONS_A_BLOCK
-from node.core import AGAIN_AFTER, JSON_LIFETIME, LIVE_WITHIN, ChainView, NodeCore
+from node.core import AGAIN_AFTER, LIVE_WITHIN, ChainView, NodeCore
 from node.devnet.founding import GROUP, MemberKeys, found, genesis_document, member_keys, new_chain
 from node.devnet.group import VirtualGroup
 from node.devnet.watching import PARAMETERS, PAYOUT
 from node.errors import JournalError
 from node.outbox import Outbox
+from node.outgoing import JSON_LIFETIME
 from node.signer.journal import Journal
 from node.signer.opinion import Opinion
 from node.signer.policy import Policy

@@ -14,8 +14,9 @@ from node.devnet.founding import GROUP, RECEIVER, devnet_key
 from node.signer.keys import SecretKey
 from processors.hive.operations import Operation
 from processors.hive.transaction import Transaction, unpack_transaction
-from state.schema import MS
+from state.schema import DECIDED, MS
 from state.store import Store
+from tests.processors import hostile_decisions as decisions
 from tests.processors import hostile_fields as fields
 from tests.processors import hostile_texts as texts
 from tests.processors.blocks import Stage, account_update, custom_json, custom_json_with_id, key_text, member
@@ -23,7 +24,8 @@ from tests.processors.blocks import strict_authority as strict
 
 VECTOR = Path(__file__).parents[2] / "docs" / "vectors" / "hostile_root.json"
 PER_BLOCK = 100
-NAMES = ("report", "sig_submit", "sig_refuse", "ms_signed", "node_add", "node_delete")
+SIGNING = ("report", "sig_submit", "sig_refuse", "ms_signed", "node_add", "node_delete")
+NAMES = (*SIGNING, *decisions.ACTORS)
 Body = dict[str, Any]
 
 
@@ -32,9 +34,10 @@ class Scene:
 
     def __init__(self, *stores: Store, max_rejections: int = 1_000) -> None:
         payout = {"to": RECEIVER, "amount": 5, "asset": "HIVE", "every": 7, "memo": "weekly"}
-        parameters = {"max_merge": 1, "payload_lifetime": 105, "header_min_left": 60, "max_in_flight": 20}
-        parameters |= {"max_members": 40, "max_rejections": max_rejections, "history": 100}
-        self.stage = stage = Stage(4, payouts=[payout], parameters=parameters, stores=stores or None)
+        parameters = {"max_merge": 1, "payload_lifetime": 126, "header_min_left": 60, "max_in_flight": 20}
+        parameters |= {"max_members": 40, "max_rejections": max_rejections, "history": 100, "unlock_part": 1}
+        locked = decisions.COLLATERAL
+        self.stage = stage = Stage(4, payouts=[payout], parameters=parameters, stores=stores or None, collateral=locked)
         self.one, self.two, self.three, self.four = stage.members
         self.new_two, self.next = devnet_key("runner02 new"), devnet_key("newcomer next")
         self.newcomer, self.hoarder = member("newcomer"), member("hoarder")
@@ -44,7 +47,7 @@ class Scene:
         without_four = strict([m.signing_key for m in stage.members[:3]])
         stage.block(account_update(GROUP, active=without_four, owner=without_four))
         stage.block(*[stage.node_add(m.account, m.signing_key) for m in self.crowd])
-        stage.block(stage.node_add("newcomer", self.newcomer.signing_key, follow=True))
+        stage.block(stage.node_add("newcomer", self.newcomer.signing_key, follow=True), decisions.liquid())
         stage.block(*[stage.node_add("hoarder", key, follow=True) for key in self.hoard])
         for name, key in (("newcomer", self.next), ("hoarder", devnet_key("hoarder next"))):
             stage.block(account_update(name, active=strict([key])))
@@ -52,12 +55,14 @@ class Scene:
         stage.run_to(221)
         stage.block(stage.report(self.one), stage.node_add("runner02", self.new_two), _delete("runner03"))
         payouts = stage.records()
-        self.clean, self.refused, self.begun, self.ready = payouts[-4:]
+        self.marked, self.clean, self.refused, self.begun, self.ready = payouts[-5:]
         (self.rotation,) = stage.records("rotation")
         one, two = self.one.signing_key, self.two.signing_key
-        stage.block(stage.submit(self.ready, one), stage.submit(self.ready, two), stage.submit(self.begun, one))
+        signed = [stage.submit(self.ready, one), stage.submit(self.ready, two), stage.submit(self.begun, one)]
+        stage.block(*signed, *decisions.proposals(stage))
         refusals = (self.begun, "runner02"), (self.refused, "runner02"), (self.refused, "runner03")
-        stage.block(*[stage.refuse(op, account) for op, account in refusals])
+        stage.block(*[stage.refuse(op, account) for op, account in refusals], *decisions.votes(self.ready, self.marked))
+        self.locked = stage.state.need(DECIDED, 2).payload
         stage.run_to(227)
         dead = [op for op in payouts if self.record(op) and self.record(op).expiration <= stage.maker.timestamp]
         self.expired = dead[-1]
@@ -75,10 +80,12 @@ class Scene:
         if name == "node_add":
             found: Body = json.loads(self.stage.node_add("crowd34", devnet_key("fresh")).value["json"])
             return found
-        return {"sig_refuse": {"op": self.clean, "why": "policy"}, "ms_signed": {"op": self.ready}}.get(name, {})
+        found = {"sig_refuse": {"op": self.clean, "why": "policy"}, "ms_signed": {"op": self.ready}, "node_delete": {}}
+        return (found | decisions.bodies(self))[name]
 
 
-ACTOR = dict(zip(NAMES, ("runner04", "stranger", "runner03", GROUP, "crowd34", "crowd33"), strict=True))
+ACTOR = dict(zip(SIGNING, ("runner04", "stranger", "runner03", GROUP, "crowd34", "crowd33"), strict=True))
+ACTOR |= decisions.ACTORS
 Make = Callable[[Scene], "Operation | Transaction"]
 
 
@@ -92,7 +99,8 @@ class Case(NamedTuple):
 
 def cases() -> list[Case]:
     """The corpus, in its order: what must come before a group transaction dies stands first."""
-    found = [*_signatures(), *_semantics(), *_bodies(), *_texts(), *_envelopes()]
+    decided = [Case(*case) for case in decisions.cases()]
+    found = [*_signatures(), *_semantics(), *decided, *_bodies(), *_texts(), *_envelopes()]
     assert len({case.name for case in found}) == len(found)
     return found
 

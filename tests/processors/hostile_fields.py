@@ -11,7 +11,7 @@ from tests.processors.blocks import key_text
 MISSING = object()
 EXTRA = object()
 
-_STR, _INT, _OBJECT, _FLAG = "str", "int", "object", "flag"
+_STR, _INT, _OBJECT, _FLAG, _LIST = "str", "int", "object", "flag", "list"
 FIELDS: dict[str, dict[str, str]] = {
     "report": {
         "v": _INT,
@@ -29,12 +29,40 @@ FIELDS: dict[str, dict[str, str]] = {
     "ms_signed": {"op": _STR},
     "node_add": {"domain": _STR, "signing_key": _STR, "pop": _STR, "follow_active": _FLAG},
     "node_delete": {},
+    "send": {"to": _STR, "amount": _INT, "memo": _STR},
+    "gov_up": {"amount": _INT},
+    "gov_down": {"amount": _INT},
+    "propose": {"ops": _LIST, "expires": _INT},
+    "propose_change": {"name": _STR, "value": _INT, "delay": _INT, "expires": _INT},
+    "unpropose": {"id": _INT},
+    "vote": {"id": _INT, "yes": _FLAG},
+    "veto": {"payload": _INT},
+    "ms_cancel": {"op": _STR},
+    "halt": {"on": _FLAG},
+    "resume": {"on": _FLAG},
+    "hold": {"on": _FLAG},
 }
+OPTIONAL = {("node_add", "follow_active"), ("send", "memo")}
 _TYPES: dict[str, dict[str, Any]] = {
     _STR: {"null": None, "number": 1, "list": ["x"], "object": {"x": "x"}, "true": True},
     _INT: {"null": None, "4e9 in a string": "4e9", "digits in a string": "1", "list": [1], "true": True, "object": {}},
     _OBJECT: {"null": None, "list": [1, 2, 3], "string": "{}", "number": 0, "false": False},
     _FLAG: {"null": None, "1": 1, "0": 0, "true in a string": "true", "list": []},
+    _LIST: {"null": None, "object": {}, "string": "[]", "number": 1, "true": True},
+}
+_FORMS: dict[str, tuple[Any, ...]] = {
+    "to": ("", "Bob", "bo", "b" * 17, "bob\u2028", "bоb", "bob.", "1bob", "@bob", "b" * 7_000),
+    "memo": ("b" * 513, "é" * 256 + "a", "a" * 7_000),
+    "ops": ([], [[]] * 21, [0] * 2_000),
+    "name": ("x" * 33, "outbíd", "оutbid", "x" * 7_000),
+}
+#: the integers of section 10: (lowest, highest)
+_LIMITS: dict[str, tuple[int, int]] = {
+    "amount": (1, 2**63 - 1),
+    "value": (0, 2**63 - 1),
+    "delay": (0, 10_512_000),
+    "id": (1, 2**63 - 1),
+    "payload": (1, 2**63 - 1),
 }
 _OPS = (
     "",
@@ -139,7 +167,13 @@ def _bounds(name: str, field: str) -> Iterator[tuple[str, Any]]:
         yield from ((repr(ver[:40]), ver) for ver in ("", "1 0", "1" * 33, "1\u00a00", "１", "é", "1" * 7_000))
     elif field == "v":
         yield from ((str(v), v) for v in (0, 2, -1, 2**63 - 1))
-    elif field != "hdr" and field != "follow_active":
+    elif field in _FORMS:
+        yield from ((repr(form)[:40], form) for form in _FORMS[field])
+    elif field in _LIMITS:
+        low, high = (0, 2**63 - 1) if name == "gov_down" else _LIMITS[field]
+        found = (low - 1, -1, -(2**63), *([high + 1, 2**63 - 1] if high < 2**63 - 1 else []))
+        yield from ((str(value), value) for value in dict.fromkeys(found))
+    elif field not in ("hdr", "follow_active", "yes", "on"):
         top = 65536 if field == "hdr.num" else 2**32
         yield from ((str(value), value) for value in (-1, top, 2**63 - 1, -(2**63)))
 
@@ -148,7 +182,7 @@ def fields() -> Iterator[tuple[str, str, str, str, Any]]:
     """(operation, field, what, code, value or how to make it of the good one or MISSING or EXTRA)."""
     for name, found in FIELDS.items():
         for field, kind in found.items():
-            if kind != _FLAG:
+            if (name, field) not in OPTIONAL:
                 yield name, field, "missing", "bad_keys", MISSING
             for words, value in _TYPES[kind].items():
                 yield name, field, words, "bad_type", value

@@ -126,10 +126,11 @@ def _joined(good: str, pair: str) -> str:
 
 FOREIGN_IDS = (
     "waggle_",
-    "waggle_send",
-    "waggle_gov_up",
-    "waggle_propose",
-    "waggle_vote",
+    "waggle_sends",
+    "waggle_gov",
+    "waggle_unlock",
+    "waggle_proposal_ends",
+    "waggle_Vote",
     "waggle_rotation",
     "waggle_recast",
     "waggle_account_update",

@@ -89,12 +89,16 @@ HEAD = next(at for at, entry in enumerate(ENTRIES) if entry[1] == b"\x91\xa4head
 ROUND = next(at for at, entry in enumerate(ENTRIES) if entry[0] == "round")
 _NUMBER = schema.ROUND.unpack_key(ENTRIES[ROUND][1])[0]
 
+#: behind all balances, where an entry of this account has its place
+AFTER = next(at for at, entry in enumerate(ENTRIES) if entry[0] > "balance")
+SURPLUS: Entry = ["balance", schema.BALANCE.key(("z" * 16,)), b"\x91\1"]
+
 LIES: dict[str, tuple[list[Entry], str]] = {
     "an entry twice": ([*ENTRIES[:5], ENTRIES[4], *ENTRIES[5:]], "twice there"),
     "two in the wrong order": ([*ENTRIES[:4], ENTRIES[5], ENTRIES[4], *ENTRIES[6:]], "not in its place"),
     "two tables in the wrong order": (ENTRIES[ROUND:] + ENTRIES[:ROUND], "not in its place"),
     "one left out": (ENTRIES[:BALANCE] + ENTRIES[BALANCE + 1 :], "the entries have the root"),
-    "one more": ([*ENTRIES, ["standing", b"\x91\xce\xff\xff\xff\xff", b"\x95\xa0\0\xa0\0\xa0"]], "have the root"),
+    "one more": ([*ENTRIES[:AFTER], SURPLUS, *ENTRIES[AFTER:]], "have the root"),
     "another value": (with_entry(BALANCE, raw=b"\x91\x07"), "have the root"),
     "no such table": (with_entry(BALANCE, name="balanca"), "no table 'balanca'"),
     "another table": (with_entry(BALANCE, name="authority"), "no value of the table authority"),

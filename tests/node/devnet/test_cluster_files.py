@@ -4,11 +4,11 @@ import stat
 import tomllib
 from pathlib import Path
 
+from node.devnet.catalogue import SCENARIOS
 from node.devnet.cluster import Cluster
 from node.devnet.founding import guest_keys, member_keys
 from node.devnet.manners import manner
 from node.devnet.node_files import operator, write_guest, write_node
-from node.devnet.scenarios import SCENARIOS
 from node.signer.keys import load_keys
 
 

@@ -1,0 +1,310 @@
+"""Tokens (protocol section 10): sending, locking, and what leaves in four parts."""
+
+import itertools
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from processors import seats
+from processors.tokens import KEPT_MOVES
+from state.schema import (
+    BALANCE,
+    CHRON,
+    COLLATERAL,
+    LEAVING,
+    MOVE,
+    MOVES,
+    NODE,
+    RUNNER,
+    TALLY,
+    Balance,
+    Collateral,
+    Moves,
+)
+from tests.processors.council import Council
+from tests.processors.test_members import body as node_add
+from tests.processors.world import World
+
+MOST = 2**63 - 1
+PART = 201_600
+
+
+@pytest.fixture
+def world() -> Council:
+    """alice has 1,000 liquid tokens, bob 5."""
+    world = Council("")
+    world.view.put(BALANCE, Balance(1_000), "alice")
+    world.view.put(BALANCE, Balance(5), "bob")
+    return world
+
+
+def has(world: World, account: str) -> tuple[int, int, int]:
+    """(liquid, locked, leaving)."""
+    balance, found = world.view.get(BALANCE, account), world.view.get(COLLATERAL, account) or Collateral(0, 0)
+    return balance.liquid if balance is not None else 0, found.locked, found.leaving
+
+
+def moves(world: World, account: str) -> list[tuple[str, int]]:
+    return [(move.kind, move.amount) for _, move in world.view.walk(MOVE, account)]
+
+
+def with_amount(name: str, amount: str) -> str:
+    """A text with this amount, whatever it is."""
+    to = '"to":"bob",' if name == "send" else ""
+    return f'{{{to}"amount":{amount}}}'
+
+
+# -- send
+
+
+def test_sends_to_an_account_that_had_nothing(world):
+    assert world.say("alice", "send", to="carol", amount=300, memo="for the honey") == "accepted"
+    assert [has(world, name)[0] for name in ("alice", "bob", "carol")] == [700, 5, 300]
+    sent, received = world.view.need(MOVE, "alice", 0), world.view.need(MOVE, "carol", 0)
+    assert (sent.kind, sent.other, sent.amount, sent.memo) == ("sent", "carol", 300, "for the honey")
+    assert (received.kind, received.other, received.amount, received.memo) == ("received", "alice", 300, sent.memo)
+
+
+def test_who_has_sent_everything_has_no_entry(world):
+    world.say("alice", "send", to="carol", amount=1_000)
+    assert world.view.get(BALANCE, "alice") is None
+    assert world.say("alice", "send", to="carol", amount=1) == "too_little"
+
+
+@pytest.mark.parametrize("amount", [1_001, MOST])
+def test_nobody_sends_more_than_is_liquid(world, amount):
+    world.view.put(COLLATERAL, Collateral(MOST, 0), "alice")
+    assert world.say("alice", "send", to="bob", amount=amount) == "too_little"
+    assert has(world, "alice")[0] == 1_000
+
+
+def test_nobody_sends_to_oneself(world):
+    assert world.say("alice", "send", to="alice", amount=1) == "to_self"
+    assert world.say("nobody", "send", to="nobody", amount=1) == "to_self"
+    assert moves(world, "alice") == []
+
+
+@pytest.mark.parametrize("to", ["", "Bob", "bo", "b" * 17, "bob\n", "bоb", "bob.", "1bob"])
+def test_the_receiver_is_a_name_by_hives_rule(world, to):
+    assert world.say("alice", "send", {"to": to, "amount": 1}) in ("out_of_bounds", "bad_json")
+    assert has(world, "alice")[0] == 1_000
+
+
+@pytest.mark.parametrize(
+    ("memo", "code"), [("", "accepted"), ("é" * 256, "accepted"), ("é" * 256 + "a", "out_of_bounds")]
+)
+def test_a_memo_has_512_bytes_at_most(world, memo, code):
+    assert world.say("alice", "send", to="bob", amount=1, memo=memo) == code
+
+
+@pytest.mark.parametrize(
+    ("amount", "code"),
+    [("1.0", "bad_json"), ("1e2", "bad_json"), ("1E2", "bad_json"), ("NaN", "bad_json"),
+     ("9223372036854775808", "bad_json"), ("true", "bad_type"),
+     ('"1"', "bad_type"), ("null", "bad_type"), ("[1]", "bad_type"), ("0x10", "bad_json"),
+     ("+1", "bad_json"), ("01", "bad_json"), ("-1", "out_of_bounds"), ("-9223372036854775808", "out_of_bounds"),
+     ("9223372036854775807", "too_little"), ("1", "accepted")],
+)  # fmt: skip
+@pytest.mark.parametrize("name", ["send", "gov_up", "gov_down"])
+def test_an_amount_is_an_integer_and_nothing_else(world, name, amount, code):
+    world.view.put(COLLATERAL, Collateral(10, 0), "alice")
+    assert world.say("alice", name, with_amount(name, amount)) == code
+
+
+@pytest.mark.parametrize(("amount", "code"), [("0", "out_of_bounds"), ("-0", "out_of_bounds")])
+@pytest.mark.parametrize("name", ["send", "gov_up"])
+def test_nothing_is_no_amount(world, name, amount, code):
+    assert world.say("alice", name, with_amount(name, amount)) == code
+
+
+def test_the_newest_100_movements_of_an_account_stay(world):
+    for _ in range(KEPT_MOVES + 20):
+        assert world.say("alice", "send", to="bob", amount=1) == "accepted"
+    assert world.names(MOVE, "alice") == list(range(20, 120)) == world.names(MOVE, "bob")
+    assert world.view.need(MOVES, "alice") == Moves(120)
+
+
+# -- gov_up, gov_down
+
+
+def test_what_is_locked_is_collateral_at_once(world):
+    assert world.say("alice", "gov_up", amount=600) == "accepted"
+    assert world.say("alice", "gov_up", amount=401) == "too_little"
+    assert has(world, "alice") == (400, 600, 0)
+    assert seats.collateral(world.at(world.height), "alice") == 600
+
+
+def test_what_leaves_is_no_collateral_from_that_moment_and_liquid_in_four_parts(world):
+    world.say("alice", "gov_up", amount=1_000)
+    assert world.say("alice", "gov_down", amount=402) == "accepted"
+    assert has(world, "alice") == (0, 1_000, 402)
+    assert seats.collateral(world.at(world.height), "alice") == 598
+    found = []
+    for _ in range(4):
+        world.wait(PART - 1)
+        before = has(world, "alice")
+        world.wait(1)
+        assert has(world, "alice") != before
+        found.append(has(world, "alice"))
+    assert found == [(100, 900, 302), (200, 800, 202), (300, 700, 102), (402, 598, 0)]
+    assert world.view.get(LEAVING, "alice") is None and not list(world.view.walk(CHRON))
+    assert moves(world, "alice") == [("locked", 1_000), ("leaving", 402), *[("unlocked", 100)] * 3, ("unlocked", 102)]
+
+
+@pytest.mark.parametrize(
+    ("amount", "parts"),
+    [(1, [0, 0, 0, 1]), (2, [0, 0, 0, 2]), (3, [0, 0, 0, 3]), (4, [1, 1, 1, 1]), (7, [1, 1, 1, 4])],
+)
+def test_dust_leaves_with_the_last_part(world, amount, parts):
+    world.view.put(COLLATERAL, Collateral(amount, 0), "alice")
+    world.say("alice", "gov_down", amount=amount)
+    found = []
+    for _ in range(4):
+        before = has(world, "alice")[0]
+        world.wait(PART)
+        found.append(has(world, "alice")[0] - before)
+    assert found == parts and world.view.get(COLLATERAL, "alice") is None
+
+
+def test_another_gov_down_takes_the_place_of_what_was_leaving(world):
+    world.view.put(COLLATERAL, Collateral(800, 0), "alice")
+    world.say("alice", "gov_down", amount=800)
+    world.wait(PART)
+    assert has(world, "alice") == (1_200, 600, 600)
+    assert world.say("alice", "gov_down", amount=601) == "too_little"
+    assert world.say("alice", "gov_down", amount=100) == "accepted"
+    assert has(world, "alice") == (1_200, 600, 100)
+    assert len(list(world.view.walk(CHRON))) == 1
+    world.wait(4 * PART)
+    assert has(world, "alice") == (1_300, 500, 0)
+    assert ("kept", 600) in moves(world, "alice")
+
+
+def test_asking_again_begins_the_time_anew(world):
+    world.view.put(COLLATERAL, Collateral(800, 0), "alice")
+    for _ in range(5):
+        assert world.say("alice", "gov_down", amount=800) == "accepted"
+        world.wait(PART - 1)
+    assert has(world, "alice") == (1_000, 800, 800)
+
+
+def test_0_keeps_it_all_and_only_where_something_leaves(world):
+    world.view.put(COLLATERAL, Collateral(800, 0), "alice")
+    assert world.say("alice", "gov_down", amount=0) == "nothing_leaves"
+    world.say("alice", "gov_down", amount=800)
+    assert world.say("alice", "gov_down", amount=0) == "accepted"
+    assert has(world, "alice") == (1_000, 800, 0) and not list(world.view.walk(CHRON))
+    assert world.say("alice", "gov_down", amount=0) == "nothing_leaves"
+    assert world.say("nobody", "gov_down", amount=0) == "nothing_leaves"
+    assert world.say("nobody", "gov_down", amount=1) == "too_little"
+
+
+def test_what_is_locked_meanwhile_does_not_leave(world):
+    world.view.put(COLLATERAL, Collateral(8, 0), "alice")
+    world.say("alice", "gov_down", amount=8)
+    world.say("alice", "gov_up", amount=1_000)
+    world.wait(4 * PART)
+    assert has(world, "alice") == (8, 1_000, 0)
+
+
+def test_unlock_part_is_a_parameter():
+    world = Council("", unlock_part=3)
+    world.view.put(COLLATERAL, Collateral(4, 0), "alice")
+    world.say("alice", "gov_down", amount=4)
+    world.wait(11)
+    assert has(world, "alice") == (3, 1, 1)
+
+
+# -- properties
+
+NAMES = ("alice", "bob", "carol")
+STEP = st.one_of(
+    st.tuples(st.just("send"), st.sampled_from(NAMES), st.sampled_from(NAMES), st.integers(1, 60)),
+    st.tuples(st.sampled_from(["gov_up", "gov_down"]), st.sampled_from(NAMES), st.just(""), st.integers(0, 60)),
+    st.tuples(st.just("wait"), st.just(""), st.just(""), st.integers(1, 12)),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(STEP, max_size=40))
+def test_supply_is_conserved_and_what_leaves_is_locked(steps):
+    world = Council("", unlock_part=3)
+    for name in NAMES:
+        world.view.put(BALANCE, Balance(50), name)
+    for name, account, to, amount in steps:
+        if name == "wait":
+            world.wait(amount)
+        else:
+            world.say(account, name, **({"to": to} if to else {}), amount=amount)
+        found = {account: has(world, account) for account in NAMES}
+        assert sum(liquid + locked for liquid, locked, _ in found.values()) == 150
+        for account, (_, locked, leaving) in found.items():
+            entry = world.view.get(LEAVING, account)
+            assert 0 <= leaving <= locked
+            assert leaving == (entry.amount - entry.moved if entry is not None else 0)
+    world.wait(100)
+    assert not list(world.view.walk(LEAVING)) and not list(world.view.walk(CHRON))
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.integers(1, MOST))
+def test_the_parts_are_together_what_was_asked_for(amount):
+    world = Council("", unlock_part=1)
+    world.view.put(COLLATERAL, Collateral(MOST, 0), "alice")
+    world.say("alice", "gov_down", amount=amount)
+    world.wait(4)
+    assert [value for kind, value in moves(world, "alice") if kind == "unlocked"] == [
+        part for part in (*[amount // 4] * 3, amount - amount // 4 * 3) if part
+    ]
+    assert has(world, "alice") == (amount, MOST - amount, 0)
+
+
+def joining_and_leaving() -> Council:
+    """Four with a seat, three that may get one, at most five seats; each account does one thing."""
+    world = Council("abcd", ripe_rounds=0, max_runners=5, seat_rounds=1)
+    for name, locked in (("e", 150), ("f", 150), ("g", 90)):
+        world.member(name, seat=False, locked=locked)
+    for name in "efgh":
+        world.view.put(BALANCE, Balance(500), name)
+    return world
+
+
+BODIES: list[tuple[str, str, dict[str, Any]]] = [
+    ("a", "gov_down", {"amount": 100}),
+    ("b", "node_delete", {}),
+    ("e", "gov_up", {"amount": 10}),
+    ("f", "gov_up", {"amount": 10}),
+    ("g", "gov_down", {"amount": 90}),
+    ("h", "node_add", node_add(joining_and_leaving(), "h")),
+]
+
+
+def test_no_order_of_joins_and_leaves_within_a_block_changes_the_seats():
+    results = set()
+    for order in itertools.permutations(BODIES):
+        world = joining_and_leaving()
+        for account, name, body in order:
+            assert world.say(account, name, body) == "accepted"
+        for height in (1_200, 1_300, 1_400):
+            world.asked(height - 50)
+            world.tally(height, [name for name in "abcdefgh" if world.view.get(NODE, name) is not None])
+        results.add((tuple(world.view.walk(RUNNER)), world.view.need(TALLY)))
+    ((runners, _),) = results
+    assert [account for (account,), _ in runners] == ["c", "d", "e", "f"]
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.integers(1, 1_000), max_size=6), st.lists(st.integers(1, 1_000), min_size=1, max_size=8))
+def test_splitting_collateral_buys_no_majority_below_the_safety_limit(honest, split):
+    world = World()
+    for number, locked in enumerate(honest):
+        world.member(f"h{number}", locked=locked)
+    for number, locked in enumerate(split):
+        world.member(f"s{number}", locked=locked)
+    seats.safety_limit(world.at(1_100))
+    limit, everybody = world.view.need(TALLY).limit, len(honest) + len(split)
+    if len(split) >= everybody // 2 + 1:
+        assert sum(split) >= limit
+        assert sum(sorted(split)[: everybody // 2 + 1]) >= limit, "not even the cheapest of them suffice for less"
