@@ -77,6 +77,7 @@ def genesis_document(
     start_block: int,
     parameters: dict[str, Any],
     collateral: dict[str, int] | None = None,
+    balances: dict[str, int] | None = None,
     payouts: list[dict[str, Any]] | None = None,
     authority: Authority | None = None,
 ) -> dict[str, Any]:
@@ -98,6 +99,7 @@ def genesis_document(
             for runner in runners
         ],
         "collateral": [{"account": account, "amount": amount} for account, amount in sorted(locked.items())],
+        "balance": [{"account": account, "amount": amount} for account, amount in sorted((balances or {}).items())],
         "standing_payout": payouts or [],
         "parameters": parameters,
     }

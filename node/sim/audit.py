@@ -13,6 +13,7 @@ import msgspec
 from node.assembly import open_state
 from node.devnet.chain import DevnetChain, Produced
 from node.devnet.founding import GROUP
+from node.sim.audit_gov import Treasurer
 from node.sim.bounds import check_bounds
 from node.sim.outcome import demand
 from processors.engine import apply_block, begin
@@ -80,6 +81,7 @@ class Auditor:
             ),
             0,
         )
+        self.treasurer = Treasurer(genesis)
         self.last_agreed = 0
         self._read = read
         self._times: dict[int, int] = {}
@@ -158,6 +160,7 @@ class Auditor:
             apply_block(state, self.genesis, block)
             self._check_transactions(produced, before)
             self._check_records(number)
+            self.treasurer.block(state, number)
             self.counts["rejected"] += sum(1 for _ in state.walk(REJECTED, number))
         self.ids[number] = block.id
         self.traces[number] = state.trace(number)
@@ -169,6 +172,7 @@ class Auditor:
         if number % self.genesis.params.round_length == 0 and number > self.genesis.start_block:
             self._check_tally(number)
             check_bounds(state, self.genesis, number)
+            self.treasurer.round(state, number)
         demand(self._tokens() == self._supply, "supply", f"{self._tokens()} tokens instead of {self._supply}")
 
     def _tokens(self) -> int:
@@ -246,6 +250,7 @@ class Auditor:
             for payload in record.payloads:
                 self._carried[payload] = self._carried.get(payload, 0) + 1
             self.known[record.txid] = known
+            self.treasurer.record(self.state, str(op), record, number)
 
     def _check_ends(self, number: int) -> None:
         """What is called confirmed was included, everything else was not; attempts are counted."""
@@ -257,6 +262,8 @@ class Auditor:
             if before is not None and entry.expiries > before.expiries:
                 self.counts["expiries"] += 1
                 self.counts["requeues"] += 1
+                if not entry.out:
+                    self.treasurer.expired(payload)
             over = self._carried[payload] - 1 if entry.out else entry.expiries
             words = f"payload {payload} has {entry.expiries} expiries, {over} transactions of it are over"
             demand(entry.expiries == over < max(2, self.genesis.params.max_attempts), "attempts", words)
@@ -268,6 +275,7 @@ class Auditor:
         done = self.state.get(DONE, payload)
         demand(done is not None, "ends", f"payload {payload} is gone without an end")
         assert done is not None
+        self.treasurer.ended(payload, done.status, done.why)
         is_executed = payload in self.executed
         demand(
             (done.status == "confirmed") == is_executed,

@@ -6,6 +6,7 @@ from node.sim.hardware import MachinesFaults
 from node.sim.operators import OperatorsFaults
 from node.sim.people import PeoplesFaults
 from node.sim.plan import Fault
+from node.sim.politics import Politics
 from node.sim.scene import Scene
 
 OF_SERVERS = frozenset({
@@ -23,7 +24,7 @@ class Injector:
         self._waiting = sorted(scene.plan.faults, key=lambda fault: fault.slot)
         self._active: list[Fault] = []
         people = PeoplesFaults(scene, self._active)
-        self._hands = (people, MachinesFaults(scene, people), OperatorsFaults(scene))
+        self._hands = (people, MachinesFaults(scene, people), OperatorsFaults(scene), Politics(scene))
 
     def slot(self, slot: int) -> None:
         """Begin, go on with, and end what is due."""

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from node.devnet.founding import RECEIVER
 from node.sim.machine import Machine
 from node.sim.outcome import demand
+from node.sim.politics import is_stopped
 from node.sim.scene import Scene
 from state.schema import DONE, QUEUE, Payload
 
@@ -43,6 +44,8 @@ class Liveness:
                     "no_agreement",
                     f"no round agreed since {scene.auditor.last_agreed}, at {height}; quiet since {self._agree_since}",
                 )
+        if is_stopped(scene, height):
+            self._sign_since = None  # by the seats, who are entitled to
         if self._sign_since is not None:
             self._check_payouts(height, self._sign_since)
 
@@ -99,7 +102,8 @@ class Liveness:
             paid = auditor.payloads.get(int(number))
             if done.status == "failed" and paid is not None and quiet_at is not None and paid.queued > quiet_at:
                 words = f"payload {number!r} failed although nothing stood in its way"
-                demand(not can_be_accepted(paid), "given_up", words)
+                is_free = not can_be_accepted(paid) or done.why == "cancelled"
+                demand(is_free, "given_up", words)
 
     def _hold_the_threshold(self, is_able: Callable[[Machine], bool]) -> bool:
         """Whether the honest who are able to can sign, and agree."""

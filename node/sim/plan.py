@@ -41,6 +41,12 @@ class Kind(msgspec.Struct, frozen=True):
     weight: int = 1  # how much more often than others a seed has it
 
 
+#: What members decide together; drawn apart, so that the faults stay what they were.
+POLITICS: dict[str, Kind] = {
+    "tokens_moved": Kind("tokens are sent, locked and unlocked", "group", (3, 20), 2),
+    "proposals": Kind("proposals, votes, changes of parameters", "group", (4, 20), 2),
+    "stopping": Kind("halts, held rotations, vetoes, marked transactions", "group", (2, 8), 2),
+}
 KINDS: dict[str, Kind] = {
     # processes and disks
     "kill_before_write": Kind("killed before a write", most=3, weight=2),
@@ -109,6 +115,7 @@ KINDS: dict[str, Kind] = {
     "no_funds": Kind("a payout of more than the group has", "group", most=1, weight=2),
     "unknown_receiver": Kind("a payout to nobody", "group", most=1, weight=2),
     "no_credits": Kind("the group account has no resource credits", "group", (1, 5), 1, weight=2),
+    **POLITICS,
 }
 #: Happens by itself and is counted.
 OBSERVED = {
@@ -144,6 +151,7 @@ class Plan(msgspec.Struct, frozen=True):
     slots: int
     faults: tuple[Fault, ...]
     servers: int = SERVERS
+    balances: dict[str, int] = {}
 
     @property
     def members(self) -> int:
@@ -198,7 +206,35 @@ def draw(seed: int) -> Plan:
         servers=random.choice([SERVERS, SERVERS, SERVERS + 1, SERVERS + 2]),
     )
     faults = _faults(random, plan)
-    return msgspec.structs.replace(plan, faults=faults, payouts=_payouts(random, plan, faults))
+    plan = msgspec.structs.replace(plan, faults=faults, payouts=_payouts(random, plan, faults))
+    return _govern(Random(f"waggle sim politics {seed}"), plan)
+
+
+def _govern(random: Random, plan: Plan) -> Plan:
+    """Half of the seeds have governance: tokens, limits that matter, and members who use them."""
+    if random.random() < 0.5:
+        return plan
+    parameters = {
+        **plan.parameters,
+        "unlock_part": random.randint(3, 40),
+        "spend_limit_hive": random.choice([0, 100, 2_000, 20_000]),
+        "spend_window": random.randint(20, 200),
+        "large_hive": random.choice([0, 30, 10_000]),
+        "large_delay": random.randint(0, 20),
+        "change_delay": random.choice([0, 20]),
+        "halt_blocks": random.randint(10, 60),
+    }
+    found = []
+    for kind, how in POLITICS.items():
+        if random.random() < 0.7:
+            found += [_fault(random, plan, kind, how) for _ in range(random.randint(1, how.most))]
+    faults = (*plan.faults, *(fault for fault in found if fault is not None))
+    return msgspec.structs.replace(
+        plan,
+        parameters=parameters,
+        faults=tuple(sorted(faults, key=lambda f: (f.slot, f.kind, f.who))),
+        balances={name_of(n): random.choice([5, 100, 1_000]) for n in range(1, plan.members + 1)},
+    )
 
 
 def _lifetime(random: Random, is_long: bool) -> int:
@@ -247,6 +283,8 @@ def _faults(random: Random, plan: Plan) -> tuple[Fault, ...]:
     share = random.choice([0.03, 0.12, 0.2, 0.35])
     found = []
     for kind, how in KINDS.items():
+        if kind in POLITICS:
+            continue
         if random.random() < share * how.weight:
             found += [_fault(random, plan, kind, how) for _ in range(random.randint(1, how.most))]
             # who signs no rotation is noticed only where there are rotations: of new keys

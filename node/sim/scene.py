@@ -48,6 +48,7 @@ class Scene:
                 start_block=length,
                 parameters=plan.parameters,
                 collateral=plan.collateral,
+                balances=plan.balances,
                 payouts=list(plan.payouts),
             )
         )

@@ -92,7 +92,9 @@ class Council(World):
         return self.view.need(DECIDED, number).payload
 
     def built(self) -> tuple[int, ...]:
-        """The payloads of what is built now."""
+        """The payloads of what is built now, or in the next block if something was built in this one already."""
+        if any(record.built == self.height for _, record in self.view.walk(MS)):
+            self.wait(1)
         record = self.build(self.height)
         return record.payloads if record is not None else ()
 

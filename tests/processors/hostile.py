@@ -61,7 +61,7 @@ class Scene:
         signed = [stage.submit(self.ready, one), stage.submit(self.ready, two), stage.submit(self.begun, one)]
         stage.block(*signed, *decisions.proposals(stage))
         refusals = (self.begun, "runner02"), (self.refused, "runner02"), (self.refused, "runner03")
-        stage.block(*[stage.refuse(op, account) for op, account in refusals], *decisions.votes(self.ready, self.marked))
+        stage.block(*[stage.refuse(op, account) for op, account in refusals], *decisions.votes(self.begun, self.marked))
         self.locked = stage.state.need(DECIDED, 2).payload
         stage.run_to(227)
         dead = [op for op in payouts if self.record(op) and self.record(op).expiration <= stage.maker.timestamp]

@@ -47,14 +47,14 @@ def proposals(stage: Stage) -> list[Operation]:
     return [say(by, "propose", ops=ops, expires=expires) for by in ("crowd31", "crowd31", *["crowd32"] * 3)]
 
 
-def votes(ready: str, marked: str) -> list[Operation]:
+def votes(begun: str, marked: str) -> list[Operation]:
     """Two of three seats: 2 is approved and locked, a record marked, rotations held; and one vote on three things."""
     both = [
         say(account, name, **fields)
         for name, fields in (("vote", {"id": 2, "yes": True}), ("ms_cancel", {"op": marked}), ("hold", {"on": True}))
         for account in ("runner01", "runner02")
     ]
-    return [*both, say("runner01", "vote", id=1, yes=True), say("runner01", "ms_cancel", op=ready)]
+    return [*both, say("runner01", "vote", id=1, yes=True), say("runner01", "ms_cancel", op=begun)]
 
 
 def bodies(scene: Any) -> dict[str, Body]:
@@ -151,7 +151,7 @@ def _votes() -> Cases:
     yield "vote: the same again", "voted_already", _with("vote", "runner01", yes=True)
     yield "veto: nothing", "unknown_payload", _with("veto", payload=2**63 - 1)
     yield "veto: a standing payout", "not_locked", _with("veto", payload=lambda s: s.record(s.clean).payloads[0])
-    yield "ms_cancel: the same again", "voted_already", _with("ms_cancel", "runner01", op=lambda s: s.ready)
+    yield "ms_cancel: the same again", "voted_already", _with("ms_cancel", "runner01", op=lambda s: s.begun)
     yield "ms_cancel: marked already", "op_cancelled", _with("ms_cancel", op=lambda s: s.marked)
     for op in ("0:0:0", "227:1:1"):
         yield f"ms_cancel: unknown {op}", "unknown_op", _with("ms_cancel", op=op)

@@ -39,7 +39,8 @@ def test_a_name_is_short_and_ascii(council, name):
 
 @pytest.mark.parametrize(("name", "value", "code"), [
     ("outbid", 99, "bad_value"), ("outbid", 100, "accepted"), ("outbid", 1_000, "accepted"),
-    ("outbid", 1_001, "bad_value"), ("rotate_owner", 0, "accepted"), ("rotate_owner", 2, "bad_value"), ("spend_limit_hive", 2**53, "accepted"),
+    ("outbid", 1_001, "bad_value"), ("rotate_owner", 0, "accepted"), ("rotate_owner", 2, "bad_value"),
+    ("spend_limit_hive", 2**53, "accepted"),
     ("spend_limit_hive", 2**53 + 1, "bad_value"), ("rules", 0, "bad_value"), ("rules", 1, "accepted"),
     ("rules", 2**31, "accepted"), ("rules", 2**31 + 1, "bad_value"), ("outbid", -1, "out_of_bounds"),
 ])  # fmt: skip

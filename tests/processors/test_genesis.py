@@ -56,6 +56,25 @@ def test_the_map_has_exactly_the_keys_of_the_text() -> None:
     assert sorted(reference.DEFAULTS) == sorted(BOUNDS.keys() - LATER)
 
 
+@pytest.mark.parametrize("name", sorted(LATER))
+def test_a_later_parameter_is_in_the_hash_and_in_the_state_only_where_the_document_names_it(name: str) -> None:
+    value = getattr(genesis.parse(with_pops(plain())).params, name)
+    named = plain(parameters={name: value})
+    assert name not in genesis.normal_form(plain())["parameters"]
+    assert genesis.normal_form(named)["parameters"][name] == value
+    assert genesis.genesis_hash(named) != genesis.genesis_hash(plain()), "even where it names the default"
+    assert genesis.genesis_hash(named) == reference.genesis_hash(named)
+    assert genesis.parse(with_pops(named)).params == genesis.parse(with_pops(plain())).params
+
+
+def test_all_tokens_together_fit_a_signed_integer_of_8_bytes() -> None:
+    rich = [{"account": f"rich{n}", "amount": 2**53} for n in range(1_024)]
+    few = [{"account": f"rich{n}", "amount": 2**53} for n in range(1_000)]
+    assert genesis.parse(with_pops(plain(balance=few)))
+    with pytest.raises(GenesisError, match="smallest units together are more than"):
+        genesis.parse(with_pops(plain(balance=rich)))
+
+
 def test_pops_are_no_part_of_the_hash_and_order_in_the_file_is_not_either() -> None:
     document = plain()
     hashed = genesis.genesis_hash(document)
