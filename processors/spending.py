@@ -82,8 +82,9 @@ def book_spent(ctx: Context, number: int) -> None:
 
 
 def _leaves(ctx: Context, number: int) -> tuple[int, int]:
-    """What a payload takes away; a rotation takes nothing."""
-    return Content(number, ctx.view.need(QUEUE, number), ctx.view.get(ACTION, number)).leaves
+    """What a payload takes away; a rotation takes nothing, nor does what is done already."""
+    payload = ctx.view.get(QUEUE, number)
+    return Content(number, payload, ctx.view.get(ACTION, number)).leaves if payload is not None else (0, 0)
 
 
 def _total(ctx: Context, asset: str) -> int:

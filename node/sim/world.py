@@ -75,7 +75,7 @@ class World(Scene):
             node_blocks=self.node_blocks,
             nodes=self.plan.members,
             faults=dict(sorted(self.counts.items())),
-            counts=self.auditor.counts,
+            counts={**self.auditor.counts, **self.auditor.treasurer.counts},
             digest=self.digest.hexdigest(),
             timeline=tuple(self.timeline),
         )

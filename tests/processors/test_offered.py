@@ -54,6 +54,12 @@ def test_a_field_that_is_broken(name: str, field: str) -> None:
     assert offer([name, {field: GOOD[name][field]}]) == "bad_operation"
 
 
+def test_what_ends_a_recurrent_transfer_has_one_form():
+    ends = GOOD["recurrent_transfer"] | {"amount": "0.000 TESTS"}
+    assert offer(["recurrent_transfer", ends]) == "accepted"
+    assert offer(["recurrent_transfer", ends | {"executions": 3}]) == "bad_operation"
+
+
 @pytest.mark.parametrize("name", GOOD)
 def test_a_field_too_many_and_another_form_of_the_pair(name):
     good = GOOD[name]

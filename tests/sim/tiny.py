@@ -62,4 +62,5 @@ def tiny(*faults, runners=3, rounds=6, quiet_round=3, payouts=None, lag=1, on_di
         slots=rounds * ROUND,
         faults=tuple(sorted(faults, key=lambda each: each.slot)),
         servers=SERVERS,
+        balances={name_of(n): 10 for n in range(1, runners + 1)},
     )
