@@ -36,7 +36,7 @@ CODES: dict[str, str] = {
     "not_offered": "a proposal cannot hold this operation",
     "bad_operation": "Hive would refuse this operation, or it is not by the group account, or not in its one form",
     "not_proposer": "somebody else made the proposal",
-    "not_locked": "the payload does not wait for a time lock",
+    "not_waiting": "the payload is out, or did not come from a proposal",
     "halted_already": "the group is halted",
     "not_halted": "the group is not halted",
     "held_already": "rotations are held already",

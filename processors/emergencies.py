@@ -10,21 +10,21 @@ from processors.errors import Rejected
 from processors.registry import custom_json
 from processors.shapes import FLAG, OP_ID, integer
 from processors.signatures import CANCELLED
-from state.schema import EMERGENCY, MS, QUEUE, Done, Emergency
+from state.schema import ACTION, EMERGENCY, MS, QUEUE, Done, Emergency
 
 _ON = {"on": FLAG}
 
 
 @custom_json("veto", {"payload": integer(1, 2**63 - 1)})
 def veto(ctx: Context, account: str, body: dict[str, Any]) -> None:
-    """A third of the seats cancels a payload that waits for its time lock."""
+    """Cancels a payload that waits: a third of the seats while it is locked, else more than half."""
     number = body["payload"]
     votes.need_seat(ctx, account)
     payload = ctx.view.get(QUEUE, number)
     if payload is None:
         raise Rejected("unknown_payload")
-    if not spending.is_locked(ctx, number):
-        raise Rejected("not_locked")
+    if not _can_be_vetoed(ctx, number):
+        raise Rejected("not_waiting")
     votes.need_change(ctx, f"payload:{number}", account, True)
     votes.cast(ctx, f"payload:{number}", account, True)
     decide_payload(ctx, number)
@@ -96,10 +96,16 @@ def is_held(ctx: Context) -> bool:
 def decide_payload(ctx: Context, number: int) -> None:
     """Count the votes against a payload."""
     what = f"payload:{number}"
-    if ctx.view.get(QUEUE, number) is None or not spending.is_locked(ctx, number):
+    if not _can_be_vetoed(ctx, number):
         forget_votes(ctx, what)
-    elif votes.is_third(ctx, what):
+    elif votes.is_majority(ctx, what) or (spending.is_locked(ctx, number) and votes.is_third(ctx, what)):
         finish(ctx, number, Done("failed", None, ctx.height, (), "vetoed"))
+
+
+def _can_be_vetoed(ctx: Context, number: int) -> bool:
+    """Whether a payload came from a proposal and is in no group transaction: one above a limit may wait for ever."""
+    payload = ctx.view.get(QUEUE, number)
+    return payload is not None and not payload.out and ctx.view.get(ACTION, number) is not None
 
 
 def decide_op(ctx: Context, op: str) -> None:

@@ -199,7 +199,7 @@ def _end(ctx: Context, number: int, proposal: Proposal, status: str, payload: in
     ctx.view.delete(PROPOSAL, number)
     ctx.view.delete(CHRON, *proposal.job)
     forget_votes(ctx, subject(number))
-    if status == "cancelled":  # or making and taking back would fill the state with 8 KB each
+    if status != "approved":  # or making and taking back would fill the state with 8 KB each
         proposal = replace(proposal, ops=b"")
     ctx.view.put(DECIDED, Decided(proposal, status, ctx.height, yes, no, seats, payload), number)
     schedule(ctx, ctx.height + ctx.params.history, "forget_proposal", str(number))

@@ -150,7 +150,7 @@ def _votes() -> Cases:
             yield f"{name}: by {account}", "no_seat", _with(name, account)
     yield "vote: the same again", "voted_already", _with("vote", "runner01", yes=True)
     yield "veto: nothing", "unknown_payload", _with("veto", payload=2**63 - 1)
-    yield "veto: a standing payout", "not_locked", _with("veto", payload=lambda s: s.record(s.clean).payloads[0])
+    yield "veto: a standing payout", "not_waiting", _with("veto", payload=lambda s: s.record(s.clean).payloads[0])
     yield "ms_cancel: the same again", "voted_already", _with("ms_cancel", "runner01", op=lambda s: s.begun)
     yield "ms_cancel: marked already", "op_cancelled", _with("ms_cancel", op=lambda s: s.marked)
     for op in ("0:0:0", "227:1:1"):

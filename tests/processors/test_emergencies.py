@@ -34,29 +34,31 @@ def test_a_third_cancels_a_payload_while_it_is_locked(council):
     assert council.build_all() == []
 
 
-def test_not_after_the_lock_has_ended(council):
+def test_after_the_lock_it_takes_more_than_half_while_it_is_in_no_transaction(council):
     number = council.approve(transfer())
     council.say("a", "veto", payload=number)
     council.wait(50)
-    assert council.all_say("bcde", "veto", payload=number) == ["not_locked"] * 4
+    council.say("b", "veto", payload=number)
+    assert number in council.names(QUEUE), "two of five were a third"
+    council.say("c", "veto", payload=number)
+    assert council.view.need(DONE, number).why == "vetoed"
+
+
+def test_not_once_it_is_in_a_group_transaction_which_ends_the_votes(council):
+    number = council.approve(transfer())
+    council.say("a", "veto", payload=number)
+    council.wait(50)
     assert council.built() == (number,)
-
-
-def test_its_votes_are_gone_at_the_tally_after_the_lock(council):
-    number = council.approve(transfer())
-    council.say("a", "veto", payload=number)
-    council.wait(50)
+    assert council.all_say("bcde", "veto", payload=number) == ["not_waiting"] * 4
     council.agree()
     assert council.names(VOTE) == [] and number in council.names(QUEUE)
 
 
-def test_only_what_waits_for_a_time_lock(council):
-    small, vote = council.approve(transfer("0.500 TESTS")), council.approve(witness_vote())
-    for number in (small, vote, council.payout(10**9)):
-        assert council.all_say("abc", "veto", payload=number) == ["not_locked"] * 3
+def test_only_what_came_from_a_proposal(council):
+    assert council.say("a", "veto", payload=council.payout(10**9)) == "not_waiting"
     assert council.say("a", "veto", payload=99) == "unknown_payload"
     council.strict("abx")
-    assert council.say("a", "veto", payload=council.rotation()) == "not_locked"
+    assert council.say("a", "veto", payload=council.rotation()) == "not_waiting"
 
 
 # -- halt, resume

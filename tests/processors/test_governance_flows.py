@@ -91,14 +91,16 @@ def test_behind_its_lock_and_vetoed(stage):
     assert list(stage.state.walk(VOTE)) == [] and same(stage)
 
 
-def test_a_veto_in_the_block_in_which_the_lock_ends_comes_too_late(stage):
+def test_a_veto_of_a_third_in_the_block_in_which_the_lock_ends_comes_too_late(stage):
     number = approve(stage, offered("4.000 TESTS"))
     end = stage.height + 15
     stage.run_to(end - 1)
-    stage.block(*[say(who, "veto", payload=number) for who in FOUR])
-    assert codes(stage) == ["not_locked"] * 4
+    stage.block(*[say(who, "veto", payload=number) for who in FOUR[:2]])
+    assert codes(stage) == []
     (op,) = stage.records()
     assert stage.state.need(MS, op).built == end
+    stage.block(*[say(who, "veto", payload=number) for who in FOUR])
+    assert codes(stage) == ["not_waiting"] * 4
 
 
 def test_marked_and_then_confirmed_all_the_same(stage):
