@@ -91,6 +91,7 @@ def _state(status: Status) -> Iterator[Attention]:
             f"{status.round.open_rounds} rounds running ended without agreement: nothing is built",
             "see which runners report below, and ask the operators of those that do not",
         )
+    yield from _governed(status)
     if status.round.report == "missing" and status.live and status.seat.key_held and status.halted_at is None:
         what = "the report of this round is due and was not sent"
         yield Attention("missed-reports", what, "see the log for `refused` and `api_error`; check resource credits")
@@ -164,6 +165,21 @@ def _remedy_of(why: str, approved: str, status: Status) -> str:
 def _at_the_signer(status: Status) -> str:
     """Where a word of the operator's is said, if that is not here."""
     return "" if status.signer == "local" else " where the signer runs, with its signer.toml"
+
+
+def _governed(status: Status) -> Iterator[Attention]:
+    if status.held_value > status.worth:
+        what = (
+            f"the group is known to hold {status.held_value} smallest units of HIVE and HBD, more than its safety "
+            f"limit is worth ({status.worth}): a dishonest majority would gain by leaving"
+        )
+        yield Attention("over-value", what, "lock more collateral, pay out, or have the seats change value_limit")
+    if status.height < status.halted_until:
+        what = f"the seats have halted payouts until block {status.halted_until}"
+        yield Attention("payouts-halted", what, "ask the members why; more than half of the seats can `waggle resume`")
+    if status.height < status.held_until:
+        what = f"the seats hold rotations back until block {status.held_until}"
+        yield Attention("rotations-held", what, "ask the members why: no key can leave or come meanwhile")
 
 
 def _surroundings(status: Status) -> Iterator[Attention]:

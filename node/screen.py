@@ -57,6 +57,7 @@ def _head(status: Status) -> RenderableType:
         ("root", _root(status)),
         ("report", _REPORT.get(status.round.report, status.round.report)),
         ("seat", _seat(status)),
+        ("seats decide", _governed(status)),
     )
     for name, words in rows:
         table.add_row(name, Text(one_line(words)))
@@ -80,6 +81,17 @@ def _whose(status: Status) -> str:
         return f"{held}, sealed"
     when = f" before {status.sealed_at} (seconds since 1970)" if status.sealed_at else ""
     return f"{held}, NOT sealed: the founder can take the account back{when}"
+
+
+def _governed(status: Status) -> str:
+    words = [f"{status.proposals} proposals open (`waggle pending`)"]
+    if status.height < status.halted_until:
+        words.append(f"payouts HALTED until block {status.halted_until}")
+    if status.height < status.held_until:
+        words.append(f"rotations HELD until block {status.held_until}")
+    if status.held_value > status.worth:
+        words.append("the group holds MORE than its safety limit is worth")
+    return ", ".join(words)
 
 
 def _height(status: Status) -> str:

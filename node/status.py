@@ -11,10 +11,26 @@ from node import transactions
 from node.agent import agrees, is_groups_own
 from node.core import LIVE_WITHIN, NodeCore
 from node.facts import Facts, ServerFacts
+from node.governance import known_value
 from node.transactions import TransactionStatus
 from processors.hive.keys import public_key_to_text
 from processors.params import Params
-from state.schema import AUTHORITY, COUNTERS, DONE, NODE, QUEUE, REPORT, ROUND, RUNNER, TALLY, Member, Table, Tally
+from state.schema import (
+    AUTHORITY,
+    COUNTERS,
+    DONE,
+    EMERGENCY,
+    NODE,
+    PROPOSAL,
+    QUEUE,
+    REPORT,
+    ROUND,
+    RUNNER,
+    TALLY,
+    Member,
+    Table,
+    Tally,
+)
 from state.state import State
 
 BLOCK_SECONDS = 3
@@ -87,7 +103,9 @@ class Status(msgspec.Struct, frozen=True):
     ``seconds_behind`` is the age of the block applied last, or 3 s a block of lag where the time is not known.
     ``groups_own``: owner and active on chain are strict authorities over members' keys. ``sealed`` None = not known.
     ``journal_held_until``: block time until which a key of ours signs no group transaction, 0 = none is held back, None
-    = not known. ``round_length`` in blocks.
+    = not known. ``round_length`` in blocks. ``proposals``: open ones. ``held_value``: what the group is known to hold
+    of HIVE and HBD, smallest units; ``worth``: what the safety limit is held to be worth. ``halted_until``: height before
+    which the seats let nothing but rotations be built; ``held_until``: no rotation.
     """
 
     account: str
@@ -121,6 +139,11 @@ class Status(msgspec.Struct, frozen=True):
     store_bytes: int
     free_bytes: int
     started_at: int
+    proposals: int = 0
+    held_value: int = 0
+    worth: int = 0
+    halted_until: int = 0
+    held_until: int = 0
     transactions: tuple[TransactionStatus, ...] = ()
     ended: tuple[EndedStatus, ...] = ()
     reports: tuple[ReportStatus, ...] = ()
@@ -167,11 +190,25 @@ def status(core: NodeCore, facts: Facts, now: int | None = None) -> Status:
         store_bytes=facts.store_bytes,
         free_bytes=facts.free_bytes,
         started_at=facts.started_at,
+        **(_governed(state, params) if begun else {}),
         transactions=transactions.open_transactions(core) if begun else (),
         ended=_ended(state) if begun else (),
         reports=_reports(state, params) if begun else (),
         servers=facts.servers[:MAX_SERVERS],
     )
+
+
+def _governed(state: State, params: Params) -> dict[str, int]:
+    """What the seats decide on, and what they have stopped."""
+    held, worth, _ = known_value(state, params)
+    emergency = state.get(EMERGENCY)
+    return {
+        "proposals": _count(state, PROPOSAL),
+        "held_value": held,
+        "worth": worth,
+        "halted_until": emergency.halted_until if emergency is not None else 0,
+        "held_until": emergency.held_until if emergency is not None else 0,
+    }
 
 
 def _count(state: State, table: Table[Any]) -> int:

@@ -79,6 +79,7 @@ class DevnetChain:
         self.witness_key = public_key(witness_secret)
         self._secret = witness_secret
         self.ledger = Ledger(chain, rules)
+        self.ledger.witnesses = frozenset({INITIAL_WITNESS})
         self.blocks: list[Produced] = []
         self.included: dict[bytes, int] = {}  # txid -> block number
         self.held_at: int | None = None  # irreversibility stands still at this block

@@ -12,6 +12,7 @@ from rich.table import Table
 from node.devnet.cluster import Cluster
 from node.devnet.founding import GROUP
 from node.devnet.watching import chain_authority, holds_wanted
+from node.governance import known_value
 from processors.recast import due_accounts
 from state.schema import HEADERS, NODE, REPORT, ROUND, RUNNER, TALLY
 
@@ -34,10 +35,12 @@ def _head(cluster: Cluster) -> RenderableType:
     held = holds_wanted(cluster)
     # protocol section 12: whoever satisfied owner within 30 days can take the account back
     own = "the wanted ones, not sealed: still recoverable by the founder" if held else "not the wanted ones yet"
+    known, worth, is_over = known_value(state, params)
+    warning = f"   WARNING: it holds {known}, more than its safety limit is worth ({worth})" if is_over else ""
     lines = [
         f"height {observer.height} (head {cluster.chain.head_number})   round {observer.height // params.round_length}"
         f"   agreed {observer.rounds_agreed}, open {observer.rounds_open}   last agreed root {agreed}",
-        f"{GROUP}: active {active.threshold} of {len(active.keys)} keys, {own}   safety limit {tally.limit}"
+        f"{GROUP}: active {active.threshold} of {len(active.keys)} keys, {own}   safety limit {tally.limit}{warning}"
         f"   header of block {asked.height if asked else '-'}",
         f"confirmed: {len(observer.confirmed('rotation'))} rotations, {len(observer.confirmed('payout'))} payouts"
         + "".join(

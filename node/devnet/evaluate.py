@@ -5,6 +5,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from node.devnet import lasting
 from node.devnet.errors import require
 from node.devnet.ledger import RECOVERY_PERIOD, Account, Ledger, words
 from processors.hive.keys import NULL_KEY
@@ -283,4 +284,8 @@ _EVALUATORS: dict[str, Callable[[Ledger, Value, int], None]] = {
     "transfer_to_savings": _to_savings,
     "transfer_from_savings": _from_savings,
     "delegate_vesting_shares": _delegate,
+    "account_witness_vote": lasting.witness_vote,
+    "account_witness_proxy": lasting.witness_proxy,
+    "update_proposal_votes": lasting.proposal_votes,
+    "recurrent_transfer": lasting.recurrent_transfer,
 }

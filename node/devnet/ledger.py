@@ -59,6 +59,10 @@ class Ledger:
         self.recovery_changes: dict[str, tuple[str, int]] = {}
         self.withdrawals: dict[tuple[str, int], tuple[str, Asset, int]] = {}
         self.delegations: dict[tuple[str, str], int] = {}
+        self.witness_votes: dict[tuple[str, str], bool] = {}
+        self.proxies: dict[str, str] = {}
+        self.recurrent: dict[tuple[str, str, int], tuple[Asset, int]] = {}  # (from, to, pair) -> (amount, times left)
+        self.witnesses: frozenset[str] = frozenset()
         self._undo: list[tuple[dict[Any, Any], Any, Any]] = []
         self._forget: list[tuple[int, bytes]] = []  # a heap: when the id of an included transaction is forgotten
 
@@ -102,6 +106,9 @@ class Ledger:
             self.recovery_changes,
             self.withdrawals,
             self.delegations,
+            self.witness_votes,
+            self.proxies,
+            self.recurrent,
         )
 
     def set(self, table: dict[Any, Any], key: Any, value: Any) -> None:

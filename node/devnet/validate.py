@@ -13,6 +13,9 @@ from processors.hive.types import Authority
 Fields = dict[str, Any]
 
 MAX_MEMO = 2048
+LEAST_RECURRENCE = 24  # hours
+LEAST_EXECUTIONS = 2
+MAX_PROPOSALS = 5
 
 
 def validate(operation: Operation) -> None:
@@ -165,6 +168,48 @@ def _delegate(value: Fields) -> None:
     require(shares.amount >= 0, "vesting_shares >= asset( 0, VESTS_SYMBOL )", "Delegation cannot be negative")
 
 
+def _witness_vote(value: Fields) -> None:
+    _name(value["account"])
+    _name(value["witness"])
+
+
+def _witness_proxy(value: Fields) -> None:
+    _name(value["account"])
+    if value["proxy"]:
+        _name(value["proxy"])
+    require(value["proxy"] != value["account"], "proxy != account", "Cannot proxy to self")
+
+
+def _proposal_votes(value: Fields) -> None:
+    _name(value["voter"])
+    ids = list(value["proposal_ids"])
+    given = 'proposal_ids.empty() == false && "update_proposal_votes_operation"'
+    require(bool(ids), given, "Proposal id must be provided")
+    require(len(ids) <= MAX_PROPOSALS, "proposal_ids.size() <= HIVE_PROPOSAL_MAX_IDS_NUMBER", "Too many ids")
+    require(ids == sorted(set(ids)), "false", "ids of a flat_set_ex must be given in their order, each once")
+
+
+def _recurrent(value: Fields) -> None:
+    _name(value["from"])
+    _name(value["to"])
+    amount, most = value["amount"], "Recurrent transfer amount cannot be"
+    require(amount.kind != VESTS, "!amount.symbol.is_vesting()", f"{most} VESTS")
+    require(amount.amount >= 0, "amount.amount >= 0", f"{most} negative")
+    require(
+        value["recurrence"] >= LEAST_RECURRENCE,
+        "recurrence >= HIVE_MIN_RECURRENT_TRANSFERS_RECURRENCE",
+        f"Cannot set a transfer recurrence that is less than {LEAST_RECURRENCE} hours",
+    )
+    _memo(value["memo"], "Recurrent transfer")
+    require(value["from"] != value["to"], "from != to", "Cannot set a transfer to yourself")
+    require(
+        value["executions"] >= LEAST_EXECUTIONS,
+        "executions >= minimum_amount_of_executions",
+        "Executions must be at least 2, if you set executions to 1 the recurrent transfer will execute immediately "
+        "and delete itself. You should use a normal transfer operation",
+    )
+
+
 _CHECKS = {
     "transfer": _transfer,
     "transfer_to_vesting": _vesting,
@@ -179,4 +224,8 @@ _CHECKS = {
     "transfer_to_savings": _to_savings,
     "transfer_from_savings": _from_savings,
     "delegate_vesting_shares": _delegate,
+    "account_witness_vote": _witness_vote,
+    "account_witness_proxy": _witness_proxy,
+    "update_proposal_votes": _proposal_votes,
+    "recurrent_transfer": _recurrent,
 }

@@ -9,6 +9,7 @@ from state.schema import (
     ACTION,
     COLLATERAL,
     DECIDED,
+    DONE,
     EMERGENCY,
     LEAVING,
     MS,
@@ -28,6 +29,15 @@ class _Built(msgspec.Struct):
     height: int
     hive: int
     proposed: bool
+    op: str
+
+
+def _counts(state: State, payload: int, built: _Built, now: str) -> bool:
+    """Whether what was built is not dead: in this very block an attempt may have ended."""
+    entry, done = state.get(QUEUE, payload), state.get(DONE, payload)
+    if entry is not None:
+        return entry.out == built.op != now
+    return done is None or done.status == "confirmed"
 
 
 class Treasurer:
@@ -50,7 +60,8 @@ class Treasurer:
             return
         emergency, params = state.get(EMERGENCY), read(state.view())
         demand(emergency is None or number >= emergency.halted_until, "halted_built", f"{op}: the group is halted")
-        total = sum(one.hive for one in self._built.values() if one.height > number - params.spend_window)
+        since = number - params.spend_window
+        total = sum(b.hive for p, b in self._built.items() if b.height > since and _counts(state, p, b, op))
         for payload in record.payloads:
             demand(payload not in self._never_again, "rebuilt", f"payload {payload} of a marked one is in {op}")
             action, entry = state.get(ACTION, payload), state.need(QUEUE, payload)
@@ -60,7 +71,7 @@ class Treasurer:
             total += hive
             fits = total <= params.spend_limit_hive or not hive or action is None
             demand(fits, "over_limit", f"{op}: {total} with payload {payload} within the window")
-            self._built[payload] = _Built(number, hive, action is not None)
+            self._built[payload] = _Built(number, hive, action is not None, op)
 
     def ended(self, payload: int, status: str, why: str) -> None:
         """A payload has come to its end."""
