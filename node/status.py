@@ -104,8 +104,8 @@ class Status(msgspec.Struct, frozen=True):
     ``groups_own``: owner and active on chain are strict authorities over members' keys. ``sealed`` None = not known.
     ``journal_held_until``: block time until which a key of ours signs no group transaction, 0 = none is held back, None
     = not known. ``round_length`` in blocks. ``proposals``: open ones. ``held_value``: what the group is known to hold
-    of HIVE and HBD, smallest units; ``worth``: what the safety limit is held to be worth. ``halted_until``: height before
-    which the seats let nothing but rotations be built; ``held_until``: no rotation.
+    of HIVE and HBD, smallest units; ``worth``: what the safety limit is held to be worth. ``halted_until``: height
+    before which the seats let nothing but rotations be built; ``held_until``: no rotation.
     """
 
     account: str

@@ -37,6 +37,17 @@ def say(
     asyncio.run(_say(load_config(config_path), name, body, lines, how, status))
 
 
+async def _number(config: Config, genesis: Genesis, block: int) -> tuple[dict[str, Any], str]:
+    """The number that a proposal of ours has got in a block."""
+    found = [
+        one.id
+        for one in (await overview(config, genesis)).proposals
+        if (one.made, one.proposer) == (block, config.account)
+    ]
+    mine = {"proposals": found} if found else {}
+    return mine, "".join(f"it is proposal {one}: `waggle vote {one} yes`" for one in found[-1:])
+
+
 def ahead(config_path: Path, blocks: int) -> int:
     """The height that many blocks after what the node has applied."""
     config = load_config(config_path)
@@ -61,7 +72,10 @@ async def _say(
     async def is_done(block: int, txid: str) -> bool | str:
         return await verdict(config, block, txid)
 
-    await carry_out(case, name, body, lines, is_done, status)
+    async def more(block: int) -> tuple[dict[str, Any], str]:
+        return await _number(config, genesis, block)
+
+    await carry_out(case, name, body, lines, is_done, status, more if name.startswith("propose") else None)
 
 
 async def _known(config: Config, genesis: Genesis, key: SecretKey) -> Any:

@@ -34,12 +34,13 @@ def overview_lines(found: Overview) -> list[str]:
 
 def pending_lines(found: Overview) -> list[str]:
     """What waits for votes, and what waits to be built or signed."""
-    lines = [f"{len(found.proposals)} open proposals"]
+    lines = [f"open proposals: {len(found.proposals)}"]
     for one in found.proposals:
         lines += [
             f"  {one.id}  {line}" if index == 0 else f"     {line}" for index, line in enumerate(_proposal(found, one))
         ]
-    lines.append(f"{len(found.queue)} payloads, {found.waiting} of them wait")
+    out = len(found.queue) - sum(not one.out for one in found.queue)
+    lines.append(f"payloads: {found.waiting} waiting, {out} out in group transactions")
     lines += [f"  {_payload(one)}" for one in found.queue]
     return lines
 

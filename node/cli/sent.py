@@ -41,11 +41,18 @@ class Case(msgspec.Struct, frozen=True):
 
 
 async def carry_out(
-    case: Case, name: str, body: dict[str, Any], lines: list[str], is_done: Callable[[int, str], Any], status: str
+    case: Case,
+    name: str,
+    body: dict[str, Any],
+    lines: list[str],
+    is_done: Callable[[int, str], Any],
+    status: str,
+    more: Callable[[int], Any] | None = None,
 ) -> None:
     """Show ``lines``, ask, send the custom_json ``name``, and wait until the node's state shows it.
 
     ``is_done`` gets the block and the transaction's id; its answer may be the reason of a rejection.
+    ``more(block)`` gives facts and a line for people that only the state knows.
 
     Raises ApiError, NodeError.
     """
@@ -76,6 +83,10 @@ async def carry_out(
         raise NodeError(f"{words}: but the group rejected it: {seen}")
     if seen is False:
         raise NodeError(f"{words}: but the group's state does not show it: the operation was rejected there")
+    if seen and more is not None:
+        told, line = await more(facts["block"])
+        facts |= told
+        words += f"\n{line}"
     tell(case, facts, words if seen else f"{words}\nStart the node, and look at it with `waggle status`")
 
 
