@@ -26,6 +26,22 @@ class _Held(msgspec.Struct):
     value: str | None
 
 
+class _Refused(msgspec.Struct):
+    """What a node answers where it gives no answer."""
+
+    message: str
+    remedy: str
+
+
+def _refusal(status: int, raw: bytes) -> str:
+    """Its own words where what was asked is at fault."""
+    try:
+        found = msgspec.json.decode(raw, type=_Refused) if status < 500 else None
+    except (msgspec.MsgspecError, RecursionError):
+        found = None
+    return f"{found.message}: {found.remedy}" if found else f"the node answered {status}: its log says why"
+
+
 async def get(control: Path, path: str) -> bytes:
     """The body of an answer of the node that listens on ``control``.
 
@@ -39,7 +55,7 @@ async def get(control: Path, path: str) -> bytes:
         ):
             raw = await read_bounded(response, MAX_ANSWER)
             if response.status != 200:
-                raise ApiError(f"the node answered {response.status}: its log says why")
+                raise ApiError(_refusal(response.status, raw))
             return raw
     except aiohttp.ClientConnectorError as error:
         if isinstance(error.os_error, PermissionError):

@@ -3,6 +3,7 @@
 ``waggle explain`` shows it. Nothing of what is computed here is taken from the state but the bytes.
 """
 
+import json
 from typing import Any
 
 import msgspec
@@ -150,10 +151,15 @@ def words(operation: Operation, chain: Chain) -> str:
         ids = ", ".join(map(str, value["proposal_ids"]))
         return f"{'support' if value['approve'] else 'support no more'} Hive's proposals {ids}"
     if operation.name == "custom_json":
-        return f"say {value['id']}: {value['json']}"
+        return f"say {value['id']}: {json.dumps(value['json'])[1:-1] if _hides(value['json']) else value['json']}"
     if operation.name == "account_update":
         return _rotation_words(operation, chain)
     return f"{operation.name} {shown}"
+
+
+def _hides(text: str) -> bool:
+    """Whether a text holds letters that turn or hide others."""
+    return not text.isprintable()
 
 
 def ended(state: State, number: int) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from typing import TypeVar
+from urllib.parse import quote
 
 import msgspec
 
@@ -73,7 +74,7 @@ async def explained(config: Config, genesis: Genesis, text: str) -> Explained:
         number = explain.payload_number(text)
         return Explained(state.height, found, *(explain.ended(state, number) if number else ("", "")))
 
-    return await _of(config, genesis, f"/v1/explain/{text}", Explained, of_state)
+    return await _of(config, genesis, f"/v1/explain/{quote(text, safe=':')}", Explained, of_state)
 
 
 async def verdict(config: Config, block: int, txid: str) -> bool | str:

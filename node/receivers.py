@@ -9,6 +9,7 @@ from node.core import Log
 from node.errors import ApiError
 from node.feed.feed import Feed
 from node.feed.rpc import Api
+from node.feed.source import chain_view
 
 #: Accounts that are remembered to exist; asked for in one question.
 _KNOWN, _ASKED = 4_096, 100
@@ -27,8 +28,8 @@ class Receivers:
         """Whether two operators say that there is no such account, and none that there is."""
         return name not in self._exist and len(self._denied.get(name, ())) >= 2
 
-    async def ask_about(self, names: Iterable[str]) -> None:
-        """Ask two operators for those that are not known to exist."""
+    async def ask_about(self, names: Iterable[str], height: int) -> None:
+        """Ask two operators for those that are not known to exist; one behind ``height`` may not know them yet."""
         if len(self._exist) > _KNOWN:
             self._exist.clear()
         unknown = sorted(set(names) - self._exist)[:_ASKED]
@@ -41,6 +42,8 @@ class Receivers:
             if server.operator in asked:
                 continue
             try:
+                if (await self._feed.ask(server, chain_view(server.api))).irreversible_number < height:
+                    continue
                 found = await self._feed.ask(server, _existing(server.api, left))
             except ApiError:
                 continue  # told and noted where it was asked

@@ -156,7 +156,7 @@ class Runtime:
             return
         core = self.core
         await self.second.ask_about(core.questions(), core.state.height, core.state.head.timestamp)
-        await self.receivers.ask_about(core.receivers())
+        await self.receivers.ask_about(core.receivers(), core.newest_to_sign())
         # also where nothing is to be signed: a node must not follow one operator's fork beyond what it can undo
         wanted = max(core.newest_to_sign(), core.state.height - CONFIRM_WITHIN)
         if wanted > self.second.confirmed:

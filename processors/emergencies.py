@@ -60,9 +60,9 @@ def halt(ctx: Context, account: str, body: dict[str, Any]) -> None:
 
 @custom_json("resume", _ON)
 def resume(ctx: Context, account: str, body: dict[str, Any]) -> None:
-    """More than half of the seats ends a halt."""
+    """More than half of the seats ends a halt, and lets rotations go on."""
     votes.need_seat(ctx, account)
-    if ctx.height >= emergency(ctx).halted_until:
+    if not (is_halted(ctx) or is_held(ctx)):
         raise Rejected("not_halted")
     _cast(ctx, "resume", account, body)
     decide_resume(ctx)
@@ -124,12 +124,14 @@ def decide_halt(ctx: Context) -> None:
 
 
 def decide_resume(ctx: Context) -> None:
-    """Count the votes to resume; after a halt that ended by itself they are gone."""
-    if not is_halted(ctx):
+    """Count the votes to resume; after what ended by itself they are gone."""
+    if not (is_halted(ctx) or is_held(ctx)):
         forget_votes(ctx, "resume")
     elif votes.is_majority(ctx, "resume"):
-        again = ctx.height + ctx.params.halt_blocks
-        _move_halt(ctx, replace(emergency(ctx), halted_until=ctx.height, halt_again=again))
+        now = emergency(ctx)
+        if is_halted(ctx):
+            now = replace(now, halted_until=ctx.height, halt_again=ctx.height + ctx.params.halt_blocks)
+        _move_halt(ctx, replace(now, held_until=min(now.held_until, ctx.height)))
 
 
 def decide_hold(ctx: Context) -> None:

@@ -21,6 +21,8 @@ MAX_AMOUNT = 2**53
 MAX_MEMO = 512  # bytes
 MAX_HOURS = 17_520  # 730 days: HIVE_MAX_RECURRENT_TRANSFER_END_DATE
 LEAST_RECURRENCE = 24  # hours: HIVE_MIN_RECURRENT_TRANSFERS_RECURRENCE
+#: What is in the treasuries of Hive's fund takes no part in savings.
+_TREASURIES = frozenset({"hive.fund", "steem.dao"})
 MAX_VOTED = 5  # HIVE_PROPOSAL_MAX_IDS_NUMBER
 
 _Fields = dict[str, Any]
@@ -34,12 +36,24 @@ def read_operations(ctx: Context, raw: list[Any]) -> list[Operation]:
         raise Rejected("bad_operation")
     found = [_read(ctx, one) for one in raw]
     names = [operation.name for operation in found]
-    if names.count("custom_json") > MAX_CUSTOM_JSON or names.count("transfer_from_savings") > 1:
+    if names.count("custom_json") > MAX_CUSTOM_JSON or names.count("transfer_from_savings") > 1 or _contradict(found):
         raise Rejected("bad_operation")
     hive, hbd = leaves(ctx.group, found)
     if max(hive, hbd) > MAX_AMOUNT or (hive and hbd):
         raise Rejected("bad_operation")
     return found
+
+
+def _contradict(operations: list[Operation]) -> bool:
+    """Whether Hive would refuse one operation for what another one in the same proposal does."""
+    settings = [
+        (one.name, one.value[_SETTINGS[one.name]] if _SETTINGS[one.name] else "")
+        for one in operations
+        if one.name in _SETTINGS
+    ]
+    has_proxy = any(one.name == "account_witness_proxy" and one.value["proxy"] for one in operations)
+    votes = any(one.name == "account_witness_vote" for one in operations)
+    return len(settings) != len(set(settings)) or (has_proxy and votes)
 
 
 def leaves(group: str, operations: list[Operation]) -> tuple[int, int]:
@@ -99,7 +113,8 @@ def _transfer(ctx: Context, value: _Fields) -> bool:
 
 
 def _to_savings(ctx: Context, value: _Fields) -> bool:
-    return is_account_name(value["to"]) and _is_liquid(value["amount"], 1) and _is_memo(value["memo"])
+    to = value["to"]
+    return is_account_name(to) and to not in _TREASURIES and _is_liquid(value["amount"], 1) and _is_memo(value["memo"])
 
 
 def _from_savings(ctx: Context, value: _Fields) -> bool:
@@ -149,7 +164,8 @@ def _custom_json(ctx: Context, value: _Fields) -> bool:
     except Rejected:
         return False
     kind = value["id"]
-    return not value["required_posting_auths"] and kind != "" and not kind.startswith(ctx.genesis.prefix)
+    is_foreign = kind not in ("", "rc") and not kind.startswith(ctx.genesis.prefix)
+    return not value["required_posting_auths"] and is_foreign
 
 
 #: Name -> (the field that names who acts, what must hold of the others).
@@ -166,3 +182,10 @@ _CHECKS: dict[str, tuple[str, Callable[[Context, _Fields], bool]]] = {
 }
 _LEAVING = frozenset({"transfer", "transfer_to_savings", "transfer_from_savings", "recurrent_transfer"})
 OFFERED = frozenset(_CHECKS)
+#: What sets something, and the field that says what: twice the same is refused.
+_SETTINGS = {
+    "account_witness_vote": "witness",
+    "account_witness_proxy": "",
+    "delegate_vesting_shares": "delegatee",
+    "recurrent_transfer": "to",
+}

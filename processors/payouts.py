@@ -4,7 +4,7 @@ from typing import Any
 
 from processors.context import Context, enqueue, schedule
 from processors.registry import job
-from state.schema import DONE, FEED, INCOME, REJECTED, REJECTED_MORE, STANDING, Payload, Table
+from state.schema import DONE, FEED, INCOME, MOVE, MOVED, MOVES, REJECTED, REJECTED_MORE, STANDING, Payload, Table
 
 
 @job("standing")
@@ -30,3 +30,16 @@ def forget_block(ctx: Context, what: str) -> None:
         for (_, index), _ in ctx.view.walk(table, height):
             ctx.view.delete(table, height, index)
     ctx.view.delete(REJECTED_MORE, height)
+    for (_, account), moved in ctx.view.walk(MOVED, height):
+        _forget_moves(ctx, str(account), moved.count)
+        ctx.view.delete(MOVED, height, account)
+
+
+def _forget_moves(ctx: Context, account: str, upto: int) -> None:
+    """An account's movements before number ``upto`` are old; with the last one its count goes too."""
+    for (_, number), _ in ctx.view.walk(MOVE, account):
+        if int(number) < upto:
+            ctx.view.delete(MOVE, account, number)
+    found = ctx.view.get(MOVES, account)
+    if found is not None and found.count == upto:
+        ctx.view.delete(MOVES, account)

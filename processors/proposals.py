@@ -13,7 +13,7 @@ from processors.params import BOUNDS, is_proposable
 from processors.registry import custom_json, job
 from processors.seats import collateral
 from processors.shapes import FLAG, Field, integer, text
-from processors.upgrades import RULES
+from processors.upgrades import RULES, rules_in_force
 from state.schema import (
     ACTION,
     CHANGE,
@@ -23,6 +23,7 @@ from state.schema import (
     PROPOSAL,
     PROPOSALS,
     QUEUE,
+    RUNNER,
     Action,
     Decided,
     Numbered,
@@ -35,7 +36,6 @@ from state.schema import (
 LEAST_LIFE, LONGEST_LIFE = 100, 201_600
 OPEN_OF_ONE, OPEN_OF_ALL = 3, 200
 LONGEST_DELAY = 10_512_000
-NEWEST_RULES = 2**31
 
 _HEIGHT = integer(0, 2**32 - 1)
 _NUMBER = integer(1, 2**63 - 1)
@@ -68,7 +68,8 @@ def propose_change(ctx: Context, account: str, body: dict[str, Any]) -> None:
     _check_end(ctx, body["expires"])
     if name != RULES and not is_proposable(name):
         raise Rejected("unknown_parameter")
-    low, high = (1, NEWEST_RULES) if name == RULES else BOUNDS[name][:2]
+    in_force = rules_in_force(ctx.view)
+    low, high = (in_force, in_force + 1) if name == RULES else BOUNDS[name][:2]
     if not low <= value <= high:
         raise Rejected("bad_value")
     if body["delay"] < ctx.params.change_delay:
@@ -142,7 +143,7 @@ def _check_places(ctx: Context, account: str) -> None:
     proposers = [proposal.proposer for _, proposal in ctx.view.walk(PROPOSAL)]
     if proposers.count(account) >= OPEN_OF_ONE:
         raise Rejected("too_many_open")
-    if len(proposers) >= OPEN_OF_ALL:
+    if len(proposers) >= OPEN_OF_ALL and ctx.view.get(RUNNER, account) is None:  # strangers must not silence seats
         raise Rejected("too_many_proposals")
 
 
@@ -169,6 +170,9 @@ def _approve(ctx: Context, number: int, proposal: Proposal) -> None:
         length = ctx.params.round_length
         # the first block after the end of the round: whole rounds have one set of parameters
         height = -(-(ctx.height + proposal.delay) // length) * length + 1
+        for (at, name), _ in ctx.view.walk(CHANGE):  # what was approved before gives way: so it can be taken back
+            if name == proposal.name:
+                ctx.view.delete(CHANGE, at, name)
         ctx.view.put(CHANGE, Parameter(proposal.value), height, proposal.name)
     else:
         payload = _enqueue(ctx, number, offered.unpack_operations(proposal.ops, ctx.genesis.chain))
@@ -199,7 +203,9 @@ def _end(ctx: Context, number: int, proposal: Proposal, status: str, payload: in
     ctx.view.delete(PROPOSAL, number)
     ctx.view.delete(CHRON, *proposal.job)
     forget_votes(ctx, subject(number))
-    if status != "approved":  # or making and taking back would fill the state with 8 KB each
+    if status == "cancelled":  # nobody decided anything, and making and taking back must not fill the state
+        return
+    if status != "approved":
         proposal = replace(proposal, ops=b"")
     ctx.view.put(DECIDED, Decided(proposal, status, ctx.height, yes, no, seats, payload), number)
     schedule(ctx, ctx.height + ctx.params.history, "forget_proposal", str(number))

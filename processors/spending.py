@@ -62,7 +62,11 @@ def take_out(ctx: Context, number: int) -> None:
 def forget_spend(ctx: Context, what: str) -> None:
     """What was built has left the window."""
     number = int(what)
-    spend = ctx.view.need(SPEND, number)
+    spend, payload = ctx.view.need(SPEND, number), ctx.view.get(QUEUE, number)
+    if payload is not None and payload.out:  # it can still be included
+        again = schedule(ctx, ctx.height + ctx.params.recast_every, "forget_spend", what)
+        ctx.view.put(SPEND, replace(spend, job=again), number)
+        return
     ctx.view.delete(SPEND, number)
     _add(ctx, -spend.hive, -spend.hbd)
 

@@ -2,12 +2,25 @@
 
 from typing import Any
 
-from processors.context import Context, schedule
+from processors.context import Context, forget_block, schedule
 from processors.errors import Rejected
 from processors.hive.names import is_account_name
 from processors.registry import custom_json, job
 from processors.shapes import integer, optional, text
-from state.schema import BALANCE, CHRON, COLLATERAL, LEAVING, MOVE, MOVES, Balance, Collateral, Leaving, Move, Moves
+from state.schema import (
+    BALANCE,
+    CHRON,
+    COLLATERAL,
+    LEAVING,
+    MOVE,
+    MOVED,
+    MOVES,
+    Balance,
+    Collateral,
+    Leaving,
+    Move,
+    Moves,
+)
 
 MAX_AMOUNT = 2**63 - 1
 MAX_MEMO = 512  # bytes
@@ -119,3 +132,5 @@ def _note(ctx: Context, account: str, kind: str, amount: int, other: str = "", m
     ctx.view.put(MOVE, Move(ctx.height, kind, other, amount, memo), account, number)
     if number >= KEPT_MOVES:
         ctx.view.delete(MOVE, account, number - KEPT_MOVES)
+    ctx.view.put(MOVED, Moves(number + 1), ctx.height, account)
+    forget_block(ctx)

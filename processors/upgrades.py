@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from processors import params
 from processors.errors import TooOldError
 from processors.params import BOUNDS
-from state.schema import CHANGE, CHANGED, PARAM, Changed
+from state.schema import CHANGE, CHANGED, COLLATERAL, PARAM, RUNNER, Changed
 from state.table import Key, Table, V
 from state.view import View
 
@@ -40,7 +40,7 @@ def apply_due(view: View, height: int) -> None:
             )
         view.delete(CHANGE, height, name)
         before = _value(view, name)
-        fits = name == RULES or params.fit(replace(params.read(view), **{name: _typed(name, change.value)}))
+        fits = name == RULES or _fits(view, name, change.value)
         is_new = fits and (name == RULES or before != change.value)
         view.put(CHANGED, Changed(before, change.value, is_new), height, name)
         if is_new:
@@ -57,12 +57,23 @@ def unknown(state: Readable) -> list[tuple[int, str, int]]:
     return found
 
 
+def _fits(view: View, name: str, value: int) -> bool:
+    """Whether the parameters fit together then, and enough runners keep their seats to decide anything again."""
+    if name == "min_collateral":
+        seats = [view.get(COLLATERAL, account) for (account,), _ in view.walk(RUNNER)]
+        kept = sum(found is not None and found.locked - found.leaving >= value for found in seats)
+        if kept < min(len(seats), params.read(view).min_signers):
+            return False
+    return params.fit(replace(params.read(view), **{name: _typed(name, value)}))
+
+
 def _value(view: View, name: str) -> int:
-    """What is in force; the rules of a young group are 1."""
-    return _rules(view) if name == RULES else int(getattr(params.read(view), name))
+    """What is in force."""
+    return rules_in_force(view) if name == RULES else int(getattr(params.read(view), name))
 
 
-def _rules(view: View) -> int:
+def rules_in_force(view: View) -> int:
+    """The number of the rules; those of a young group are 1."""
     found = view.get(PARAM, RULES)
     return found.value if found is not None else 1
 

@@ -4,6 +4,9 @@ from processors.context import Context
 from processors.errors import Rejected
 from state.schema import RUNNER, VOTE, Vote
 
+#: Blocks for which votes count that are not about proposals: a day, whatever the parameters say.
+VOTE_LIFE = 28_800
+
 
 def need_seat(ctx: Context, account: str) -> None:
     """Raise Rejected("no_seat") for an account that holds none."""
@@ -51,4 +54,11 @@ def is_majority(ctx: Context, what: str) -> bool:
 
 def _is_alive(ctx: Context, what: str, vote: Vote) -> bool:
     """Votes about proposals last as long as these; all others grow old."""
-    return what.startswith("proposal:") or ctx.height - vote.height <= ctx.params.halt_blocks
+    return what.startswith("proposal:") or ctx.height - vote.height <= VOTE_LIFE
+
+
+def forget_dead(ctx: Context) -> None:
+    """Votes that have grown old are gone for good."""
+    for (what, account), vote in ctx.view.walk(VOTE):
+        if not _is_alive(ctx, str(what), vote):
+            ctx.view.delete(VOTE, what, account)

@@ -28,7 +28,7 @@ class Move(Value, frozen=True):
 
 
 class Moves(Value, frozen=True):
-    """``moves``: how many movements an account ever had."""
+    """``moves``: how many movements an account has had, ``moved``: and had after a block."""
 
     count: int
 
@@ -59,7 +59,7 @@ class Decided(Value, frozen=True):
     """``decided``: the end of a proposal."""
 
     proposal: Proposal
-    status: str  # approved | rejected | expired | cancelled
+    status: str  # approved | rejected | expired
     height: int
     yes: int
     no: int

@@ -298,6 +298,7 @@ INCOME = Table("income", (int, int), Income)
 STANDING = Table("standing", (int,), Standing, resident=True)
 MOVE = Table("move", (str, int), Move)
 MOVES = Table("moves", (str,), Moves)
+MOVED = Table("moved", (int, str), Moves)
 LEAVING = Table("leaving", (str,), Leaving)
 PROPOSAL = Table("proposal", (int,), Proposal, resident=True)
 DECIDED = Table("decided", (int,), Decided)
@@ -333,6 +334,7 @@ TABLES: tuple[Table[Any], ...] = (
     STANDING,
     MOVE,
     MOVES,
+    MOVED,
     LEAVING,
     PROPOSAL,
     DECIDED,

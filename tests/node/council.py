@@ -6,9 +6,11 @@ from typing import Any
 
 from node.devnet.founding import CHAIN, GROUP, member_keys
 from node.devnet.group import VirtualGroup
+from node.signer.policy import Policy
 from processors.hive.block import reference_prefix
 from processors.hive.operations import active_custom_json
 from processors.hive.transaction import Transaction
+from processors.offered import OFFERED
 from state.schema import DECIDED, DONE, PROPOSALS, QUEUE, Done
 from tests.node.test_core import any_state, new_group, run_to_founded
 
@@ -23,11 +25,13 @@ GENEROUS = {
     "change_delay": 0,
     "halt_blocks": 120,
 }
+#: It signs whatever a proposal can hold.
+WILLING = Policy(allow=("rotation", "standing", "proposal", *sorted(OFFERED)))
 
 
 def governed(folder: Path, members: int = 3, **parameters: Any) -> VirtualGroup:
     """A group that holds its account, with no payouts but those that its seats decide."""
-    group = new_group(folder, members, payouts=[], parameters={**GENEROUS, **parameters})
+    group = new_group(folder, members, payouts=[], parameters={**GENEROUS, **parameters}, policy=WILLING)
     run_to_founded(group)
     group.run(2)
     return group

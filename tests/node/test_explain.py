@@ -88,7 +88,7 @@ def test_bytes_that_are_none(raw):
     ("name", "changes", "said"),
     [
         ("transfer", {}, "pay 1.000 TESTS to receiver, memo 'für Bob'"),
-        ("transfer", {"memo": "a\tb\n' or 1"}, "pay 1.000 TESTS to receiver, memo \"a\\tb\\n' or 1\""),
+        ("transfer", {"memo": "a\tb\n' or 1"}, 'pay 1.000 TESTS to receiver, memo "a\\tb\\n\' or 1"'),
         ("transfer_to_savings", {}, "move 0.001 TBD into the savings of receiver, memo ''"),
         ("transfer_from_savings", {}, f"take 1.000 TBD out of savings for {GROUP} (request 0), memo ''"),
         ("delegate_vesting_shares", {}, "delegate 1.000000 VESTS to receiver"),

@@ -106,15 +106,14 @@ def test_how_proposals_ended_the_newest_first(group):
     seen(group)
     found = shown(group)
     assert found.proposals == ()
-    assert [(one.id, one.status) for one in found.decided] == [
-        (back, "cancelled"),
-        (refused, "rejected"),
-        (paid, "approved"),
-    ]
-    assert found.decided[-1].ops == [transfer()] and found.decided[-1].payload > 0
-    assert found.decided[1].ops == [], "the operations of what was not approved are not kept"
-    assert found.decided[1].payload == 0
-    assert (found.decided[1].yes, found.decided[1].no, found.decided[1].seats) == (0, 2, 3)
+    ends = {one.id: one for one in found.decided}
+    assert [one.id for one in found.decided] == sorted(ends, reverse=True)
+    assert (ends[paid].status, ends[refused].status) == ("approved", "rejected")
+    assert back not in ends, "what was taken back leaves nothing"
+    assert ends[paid].ops == [transfer()] and ends[paid].payload > 0
+    assert ends[refused].ops == [], "the operations of what was not approved are not kept"
+    assert ends[refused].payload == 0
+    assert (ends[refused].yes, ends[refused].no, ends[refused].seats) == (0, 2, 3)
 
 
 def test_no_more_than_the_newest_hundred_are_shown(group):

@@ -1,8 +1,7 @@
 """What the seats approve arrives on Hive: one group transaction for each operation that a proposal can hold."""
 
-from msgspec.structs import replace
-
 import pytest
+from msgspec.structs import replace
 
 from node.devnet.founding import GROUP
 from processors.hive.operations import show_operation
@@ -60,7 +59,12 @@ def test_several_in_one_proposal_are_one_transaction_whole(group):
     before = any_state(group).need(TREASURY, "HIVE").spent
     payload = approve(group, transfer("2.000"), transfer("3.000", to="stranger"), ["custom_json", GOOD["custom_json"]])
     end = done(group, payload)
-    assert [name for name, _ in operations_of(group, end.txid)] == ["transfer", "transfer", "custom_json", "custom_json"]
+    assert [name for name, _ in operations_of(group, end.txid)] == [
+        "transfer",
+        "transfer",
+        "custom_json",
+        "custom_json",
+    ]
     assert any_state(group).need(TREASURY, "HIVE").spent == before + 5_000
 
 

@@ -13,15 +13,21 @@ from tests.node.council import approve, done, governed, out, transfer
 from tests.node.test_core import any_state, view_of
 
 
-class Server:
-    """A server whose accounts are ``names``; it counts what it is asked."""
+HEIGHT = 100  # at which the newest transaction was built
 
-    def __init__(self, operator, names=(), answer=None):
+
+class Server:
+    """A server whose accounts are ``names``, as far as ``irreversible``; it counts what it is asked."""
+
+    def __init__(self, operator, names=(), answer=None, irreversible=100):
         self.operator, self.url, self.api = operator, f"https://{operator}.example", self
-        self.names, self.answer = set(names), answer
+        self.names, self.answer, self.irreversible = set(names), answer, irreversible
         self.asked = []
 
     async def call(self, method, params):
+        if method == "database_api.get_dynamic_global_properties":
+            heights = {"head_block_number": self.irreversible + 1, "last_irreversible_block_num": self.irreversible}
+            return {**heights, "time": "2026-01-01T00:00:00"}
         assert method == "database_api.find_accounts"
         self.asked.append(params["accounts"])
         if self.answer == "silent":
@@ -48,7 +54,7 @@ class Feed:
 
 def asked(feed, *names, found=None):
     found = found or Receivers(feed, lambda event, fields: None)
-    asyncio.run(found.ask_about(names))
+    asyncio.run(found.ask_about(names, HEIGHT))
     return found
 
 
@@ -126,6 +132,18 @@ def test_an_account_that_is_made_meanwhile_is_paid():
     north.names.add("newborn")
     asked(feed, "newborn", found=found)
     assert not found.is_missing("newborn")
+
+
+@pytest.mark.parametrize(("irreversible", "counts"), [(99, False), (100, True), (101, True)])
+def test_a_server_that_is_behind_may_not_know_who_was_born_lately(irreversible, counts):
+    feed = Feed(Server("north"), Server("south", irreversible=irreversible))
+    assert asked(feed, "newborn").is_missing("newborn") == counts
+
+
+def test_a_third_operator_is_asked_where_one_is_behind():
+    feed = Feed(Server("north", irreversible=3), Server("south"), Server("east"))
+    assert asked(feed, "nobody").is_missing("nobody")
+    assert feed.failed == [], "to be behind is no failure"
 
 
 @pytest.mark.parametrize(

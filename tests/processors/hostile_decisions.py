@@ -27,7 +27,7 @@ ACTORS = {
 }
 COLLATERAL = {"crowd30": 1_000, "crowd31": 1_000, "crowd32": 1_000}
 #: what no body can get on the scene: it is not halted, and has too few members for 200 proposals
-ELSEWHERE = {"halted_already", "too_many_proposals"}
+ELSEWHERE = {"halted_already", "not_halted", "too_many_proposals"}
 Body = dict[str, Any]
 Cases = Iterator[tuple[str, str, Callable[[Any], Operation]]]
 
@@ -156,8 +156,8 @@ def _votes() -> Cases:
     for op in ("0:0:0", "227:1:1"):
         yield f"ms_cancel: unknown {op}", "unknown_op", _with("ms_cancel", op=op)
     yield "halt: none to take back", "voted_already", _with("halt", on=False)
+    yield "resume: none to take back", "voted_already", _with("resume", on=False)
     for on in (True, False):
-        yield f"resume: {on}", "not_halted", _with("resume", on=on)
         yield f"hold: {on}", "held_already", _with("hold", on=on)
     yield "sig_submit: marked", "op_cancelled", _submit
     yield "sig_refuse: marked", "op_cancelled", lambda s: say("runner02", "sig_refuse", op=s.marked, why="policy")

@@ -55,7 +55,7 @@ def test_a_transaction_of_its_own_lasts_as_long_as_any_of_one_payload():
 
 def test_its_operations_are_those_that_were_approved_in_their_order(council):
     names = sorted(GOOD)
-    ops = [[name, GOOD[name]] for name in names if "TBD" not in str(GOOD[name])]
+    ops = [[name, GOOD[name]] for name in names if "TBD" not in str(GOOD[name]) and name != "account_witness_vote"]
     number = council.approve(*ops, ["transfer_from_savings", GOOD["transfer_from_savings"]])
     built = carried(council)
     assert [one.name for one in built] == [one[0] for one in ops] + ["transfer_from_savings"]

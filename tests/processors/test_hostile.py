@@ -18,7 +18,20 @@ from processors.hive.block import read_block, show_header
 from processors.hive.errors import HiveDataError
 from processors.hive.operations import Operation
 from processors.hive.transaction import Transaction, show_transaction
-from state.schema import CHRON, COUNTERS, HEAD, REJECTED, REJECTED_MORE, Counters, Job, MoreRejections, Rejection
+from state.schema import (
+    CHRON,
+    COUNTERS,
+    HEAD,
+    MOVE,
+    MOVED,
+    MOVES,
+    REJECTED,
+    REJECTED_MORE,
+    Counters,
+    Job,
+    MoreRejections,
+    Rejection,
+)
 from state.state import State
 from state.store import LevelStore, MemoryStore
 from state.view import View
@@ -138,10 +151,12 @@ def test_together_in_blocks(stores: tuple[int, LevelStore, MemoryStore]) -> None
     heights = {height for (height, _), _ in memory.walk(REJECTED)} | {
         height for (height,), _ in memory.walk(REJECTED_MORE)
     }
+    heights |= {height for (height, _), _ in memory.walk(MOVED)}
     assert len(heights) == sum(1 for _, job in memory.walk(CHRON) if job.kind == "forget_block")
     own.stage.run_to(max(heights) + own.stage.genesis.params.history, reporting=())
     for state in (level, memory):
         assert not list(state.walk(REJECTED)) and not list(state.walk(REJECTED_MORE))
+        assert not list(state.walk(MOVED)) and not list(state.walk(MOVES)) and not list(state.walk(MOVE))
     assert level.current_root() == memory.current_root()
 
 

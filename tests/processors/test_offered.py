@@ -139,8 +139,32 @@ def test_what_leaves_is_what_another_account_gets():
     assert leaves(["transfer_from_savings", unsave | {"to": "receiver"}]) == (0, 1_000)
     assert leaves(["recurrent_transfer", recur | {"executions": 700}]) == (700_000, 0)
     assert leaves(["recurrent_transfer", recur | {"amount": "0.000 TESTS"}]) == (0, 0)
-    quiet = ["delegate_vesting_shares", "account_witness_vote", "account_witness_proxy", "update_proposal_votes"]
+    quiet = ["delegate_vesting_shares", "account_witness_vote", "update_proposal_votes"]
     assert leaves(*[[name, GOOD[name]] for name in [*quiet, "custom_json"]]) == (0, 0)
+
+
+@pytest.mark.parametrize("name", ["account_witness_vote", "delegate_vesting_shares", "recurrent_transfer"])
+def test_what_sets_something_is_not_there_twice(name):
+    assert offer([name, GOOD[name]]) == "accepted"
+    assert offer([name, GOOD[name]], [name, GOOD[name]]) == "bad_operation"
+
+
+def test_a_proxy_votes_alone():
+    proxy, vote = GOOD["account_witness_proxy"], GOOD["account_witness_vote"]
+    assert offer(["account_witness_proxy", proxy], ["account_witness_vote", vote]) == "bad_operation"
+    assert offer(["account_witness_proxy", proxy], ["account_witness_proxy", proxy | {"proxy": ""}]) == "bad_operation"
+    assert offer(["account_witness_proxy", proxy | {"proxy": ""}], ["account_witness_vote", vote]) == "accepted"
+
+
+@pytest.mark.parametrize("name", ["transfer_to_savings", "transfer_from_savings"])
+def test_treasuries_of_hive_take_no_part_in_savings(name):
+    for to in ("hive.fund", "steem.dao"):
+        assert offer([name, GOOD[name] | {"to": to}]) == "bad_operation"
+
+
+def test_rc_is_no_word_of_ours():
+    """hived reads the json of an id `rc` itself, and wants a posting authority there."""
+    assert offer(["custom_json", GOOD["custom_json"] | {"id": "rc"}]) == "bad_operation"
 
 
 def test_it_is_of_one_asset():

@@ -10,6 +10,7 @@ from state.schema import (
     COLLATERAL,
     LEAVING,
     MOVE,
+    MOVED,
     MOVES,
     Balance,
     Collateral,
@@ -25,7 +26,7 @@ PART = 201_600
 @pytest.fixture
 def world() -> Council:
     """alice has 1,000 liquid tokens, bob 5."""
-    world = Council("")
+    world = Council("", history=10_000_000)
     world.view.put(BALANCE, Balance(1_000), "alice")
     world.view.put(BALANCE, Balance(5), "bob")
     return world
@@ -35,6 +36,11 @@ def has(world: World, account: str) -> tuple[int, int, int]:
     """(liquid, locked, leaving)."""
     balance, found = world.view.get(BALANCE, account), world.view.get(COLLATERAL, account) or Collateral(0, 0)
     return balance.liquid if balance is not None else 0, found.locked, found.leaving
+
+
+def unlocks(world):
+    """Parts that are to come."""
+    return [job for _, job in world.view.walk(CHRON) if job.kind == "unlock"]
 
 
 def moves(world: World, account: str) -> list[tuple[str, int]]:
@@ -140,7 +146,7 @@ def test_what_leaves_is_no_collateral_from_that_moment_and_liquid_in_four_parts(
         assert has(world, "alice") != before
         found.append(has(world, "alice"))
     assert found == [(100, 900, 302), (200, 800, 202), (300, 700, 102), (402, 598, 0)]
-    assert world.view.get(LEAVING, "alice") is None and not list(world.view.walk(CHRON))
+    assert world.view.get(LEAVING, "alice") is None and not unlocks(world)
     assert moves(world, "alice") == [("locked", 1_000), ("leaving", 402), *[("unlocked", 100)] * 3, ("unlocked", 102)]
 
 
@@ -167,7 +173,7 @@ def test_another_gov_down_takes_the_place_of_what_was_leaving(world):
     assert world.say("alice", "gov_down", amount=601) == "too_little"
     assert world.say("alice", "gov_down", amount=100) == "accepted"
     assert has(world, "alice") == (1_200, 600, 100)
-    assert len(list(world.view.walk(CHRON))) == 1
+    assert len(unlocks(world)) == 1
     world.wait(4 * PART)
     assert has(world, "alice") == (1_300, 500, 0)
     assert ("kept", 600) in moves(world, "alice")
@@ -186,7 +192,7 @@ def test_0_keeps_it_all_and_only_where_something_leaves(world):
     assert world.say("alice", "gov_down", amount=0) == "nothing_leaves"
     world.say("alice", "gov_down", amount=800)
     assert world.say("alice", "gov_down", amount=0) == "accepted"
-    assert has(world, "alice") == (1_000, 800, 0) and not list(world.view.walk(CHRON))
+    assert has(world, "alice") == (1_000, 800, 0) and not unlocks(world)
     assert world.say("alice", "gov_down", amount=0) == "nothing_leaves"
     assert world.say("nobody", "gov_down", amount=0) == "nothing_leaves"
     assert world.say("nobody", "gov_down", amount=1) == "too_little"
@@ -206,3 +212,17 @@ def test_unlock_part_is_a_parameter():
     world.say("alice", "gov_down", amount=4)
     world.wait(11)
     assert has(world, "alice") == (3, 1, 1)
+
+
+def test_movements_are_forgotten_after_history_and_the_count_with_the_last():
+    world = Council("", history=100)
+    world.view.put(BALANCE, Balance(1_000), "alice")
+    world.say("alice", "send", to="bob", amount=1)
+    world.wait(60)
+    world.say("alice", "send", to="bob", amount=2)
+    world.wait(40)
+    assert moves(world, "alice") == [("sent", 2)] and moves(world, "bob") == [("received", 2)]
+    world.wait(60)
+    assert not any(list(world.view.walk(table)) for table in (MOVE, MOVES, MOVED, CHRON))
+    world.say("alice", "send", to="bob", amount=3)
+    assert moves(world, "alice") == [("sent", 3)]

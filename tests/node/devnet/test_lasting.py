@@ -26,7 +26,14 @@ def support(*ids: int, voter: str = "alice") -> Operation:
 
 
 def recurring(
-    amount: int = 1, kind: int = HIVE, *, to: str = "bob", every: int = 24, times: int = 2, pair: int = 0, memo: str = ""
+    amount: int = 1,
+    kind: int = HIVE,
+    *,
+    to: str = "bob",
+    every: int = 24,
+    times: int = 2,
+    pair: int = 0,
+    memo: str = "",
 ) -> Operation:
     extensions = (Variant(1, {"pair_id": pair}),) if pair else ()
     value = {"from": "alice", "to": to, "amount": Asset(amount, kind), "memo": memo}
