@@ -130,9 +130,9 @@ halt = _switch(
 )
 resume = _switch(
     "resume",
-    "resume: end the halt",
+    "resume: end a halt and a hold",
     "voted to resume",
-    """Vote to end a halt; it takes more than half of the seats.
+    """Vote to end a halt or a hold; it takes more than half of the seats.
 
     Example:  waggle resume --config config.toml
     """,

@@ -31,7 +31,6 @@ def witness_vote(ledger: Ledger, value: Value, now: int) -> None:
         raise HivedRefusalError("St12out_of_range", f"unknown key: {witness} of type: name, lookup: {kind}")
     key = (voter, witness)
     if key in ledger.witness_votes:
-        missing = "Vote currently exists, user must indicate a desire to reject witness."
         exists = "Vote currently exists, user must indicate a desire to reject witness."
         require(not value["approve"], "!o.approve", exists)
         ledger.drop(ledger.witness_votes, key)

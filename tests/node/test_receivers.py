@@ -12,7 +12,6 @@ from state.schema import DONE, MS, REFUSAL
 from tests.node.council import approve, done, governed, out, transfer
 from tests.node.test_core import any_state, view_of
 
-
 HEIGHT = 100  # at which the newest transaction was built
 
 

@@ -1,11 +1,13 @@
 """What members read of a node: governance, tokens, parameters, group transactions, rejections."""
 
 import asyncio
+from pathlib import Path
 from types import SimpleNamespace
 
 import msgspec
 import pytest
 
+from node.api import group
 from node.api.auth import Access
 from node.devnet.group import VirtualGroup
 from node.explain import explain
@@ -25,13 +27,13 @@ PATHS = ("/v1/governance", "/v1/tokens/alice", "/v1/parameters/20", "/v1/explain
 def found(tmp_path_factory):
     """A group with an open proposal, a change to come, a rejected operation, and a payload that is out."""
     folder = tmp_path_factory.mktemp("group")
-    group: VirtualGroup = governed(folder)
-    all_say(group, "vote", id=propose_change(group, "large_delay", 77), yes=True)
-    propose(group, transfer(memo="é"), by="runner03")
-    txid = say(group, "runner01", "send", to="runner01", amount=1)
-    seen(group)
-    payload, op = out(group, transfer("2.000"))
-    return SimpleNamespace(group=group, node=ServedNode(group, folder), payload=payload, op=op, txid=txid)
+    members: VirtualGroup = governed(folder)
+    all_say(members, "vote", id=propose_change(members, "large_delay", 77), yes=True)
+    propose(members, transfer(memo="é"), by="runner03")
+    txid = say(members, "runner01", "send", to="runner01", amount=1)
+    seen(members)
+    payload, op = out(members, transfer("2.000"))
+    return SimpleNamespace(group=members, node=ServedNode(members, folder), payload=payload, op=op, txid=txid)
 
 
 def plain(value):
@@ -176,3 +178,9 @@ def test_nothing_but_reading(found, tmp_path, path, method):
 
     assert asyncio.run(main())[0] == 405
     assert found.node.state.height == before
+
+
+def test_every_route_is_documented():
+    text = (Path(__file__).parents[3] / "docs/api.md").read_text()
+    for route in group.PUBLIC:
+        assert f"| `{route.path}` |" in text, route.path
