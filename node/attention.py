@@ -179,7 +179,7 @@ def _governed(status: Status) -> Iterator[Attention]:
         yield Attention("payouts-halted", what, "ask the members why; more than half of the seats can `waggle resume`")
     if status.height < status.held_until:
         what = f"the seats hold rotations back until block {status.held_until}"
-        remedy = "ask the members why: no key can leave or come meanwhile; more than half of the seats can `waggle resume`"
+        remedy = "ask the members why: no key comes or leaves meanwhile; more than half of them can `waggle resume`"
         yield Attention("rotations-held", what, remedy)
 
 

@@ -60,3 +60,7 @@ class SignerError(NodeError):
 
 class DiskFullError(NodeError):
     """The disk is nearly full: the node stops before LevelDB must."""
+
+
+class UntoldError(NodeError):
+    """Nobody can tell whether the group rejected an operation: its block holds more rejections than are noted."""

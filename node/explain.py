@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from node.governance import why_it_waits
 from node.transactions import RefusalStatus, RoleStatus
 from processors.genesis import Genesis
 from processors.hive.chain import Chain
@@ -15,6 +16,7 @@ from processors.hive.errors import HiveDataError
 from processors.hive.keys import public_key_to_text
 from processors.hive.operations import Operation, show_operation
 from processors.hive.transaction import pack_transaction, signing_digest, transaction_id, unpack_transaction
+from processors.params import read
 from processors.recast import due_accounts
 from state.schema import AUTHORITY, DONE, KEY, MS, QUEUE, REFUSAL, SIG, Record
 from state.state import State
@@ -166,7 +168,10 @@ def ended(state: State, number: int) -> tuple[str, str]:
     """(status, in words) of a payload: waiting, out, or how it ended; ("", "") if nothing is known of it."""
     payload = state.get(QUEUE, number)
     if payload is not None:
-        return ("out", f"out in {payload.out}") if payload.out else ("waiting", f"waits since block {payload.queued}")
+        if payload.out:
+            return "out", f"out in {payload.out}"
+        why = why_it_waits(state, read(state.view()), number)
+        return "waiting", f"waits since block {payload.queued}: {why}"
     done = state.get(DONE, number)
     if done is None:
         return "", ""

@@ -276,6 +276,14 @@ def _payload(state: State, params: Params, content: Content) -> PayloadView:
     )
 
 
+def why_it_waits(state: State, params: Params, number: int) -> str:
+    """What holds a waiting payload up, as far as the state shows it."""
+    [content] = contents(state, [number])
+    action = content.action
+    locked = action.not_before if action is not None and state.height < action.not_before else 0
+    return _why_it_waits(state, params, content, locked)
+
+
 def _why_it_waits(state: State, params: Params, content: Content, locked: int) -> str:
     """What holds a payload up, as far as the state shows it."""
     emergency = state.get(EMERGENCY)

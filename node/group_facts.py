@@ -9,7 +9,7 @@ import msgspec
 from node import control, explain, governance
 from node.assembly import open_state
 from node.config import Config
-from node.errors import ApiError, NodeError
+from node.errors import ApiError, NodeError, UntoldError
 from node.explain import Explanation
 from node.governance import Overview, Tokens
 from processors.codes import CODES
@@ -34,6 +34,7 @@ class Explained(msgspec.Struct, frozen=True):
 class _Rejected(msgspec.Struct):
     height: int
     rejected: list[tuple[str, str, str, str]]
+    more: int
 
 
 class _Parameters(msgspec.Struct):
@@ -80,13 +81,18 @@ async def explained(config: Config, genesis: Genesis, text: str) -> Explained:
 async def verdict(config: Config, block: int, txid: str) -> bool | str:
     """Whether the running node has applied a block and did not reject the operation in it; a str = the reason.
 
-    Raises NodeError if no node runs.
+    Raises NodeError if no node runs, UntoldError where the state cannot show it.
     """
     path = config.data / control.CONTROL
     found: _Rejected = _read(await control.get(path, f"/v1/rejected/{block}"), _Rejected)
     for rejected, _, _, code in found.rejected:
         if rejected == txid:
             return f"{code}: {CODES.get(code, 'a reason that this version does not know')}"
+    if found.height >= block and found.more:
+        raise UntoldError(
+            f"block {block} holds {found.more} rejections more than the state notes, so it does not show whether the "
+            f"group took transaction {txid}: look with `waggle gov status` before you say it again"
+        )
     return found.height >= block
 
 

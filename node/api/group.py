@@ -10,7 +10,7 @@ from node.api.answers import AnswerError, json_answer
 from node.api.served import SERVED
 from processors.hive.names import is_account_name
 from processors.params import read
-from state.schema import REJECTED
+from state.schema import REJECTED, REJECTED_MORE
 from state.state import State
 
 _ID = re.compile(r"[0-9a-zA-Z:]{1,40}")
@@ -55,7 +55,10 @@ async def rejected(request: web.Request) -> web.StreamResponse:
     """The rejections that a block noted: the Hive id of the transaction, account, operation, code."""
     state, height = _state(request), parsing.number(request, "height")
     found = [[one.txid.hex(), one.account, one.name, one.code] for _, one in state.walk(REJECTED, height)]
-    return json_answer(request, {"height": state.height, "rejected": found})
+    more = state.get(REJECTED_MORE, height)
+    return json_answer(
+        request, {"height": state.height, "rejected": found, "more": more.count if more is not None else 0}
+    )
 
 
 def _state(request: web.Request) -> State:

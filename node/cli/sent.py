@@ -13,7 +13,7 @@ from rich.console import Console
 from node import registration
 from node.account_facts import authority_of, can_act_alone, find_account, find_credits, resource_credits
 from node.config import Config
-from node.errors import ApiError, KeyFileError, NodeError
+from node.errors import ApiError, KeyFileError, NodeError, UntoldError
 from node.feed.http import Http
 from node.feed.rpc import Api
 from node.membership import Known, member_of
@@ -132,7 +132,7 @@ async def _send(case: Case, apis: list[Api], signed: Signed) -> dict[str, Any]:
 async def _seen(case: Case, block: int, txid: str, is_done: Callable[[int, str], Any]) -> bool | str | None:
     """Whether the running node's state shows it, once it has applied the block; a str = why it was rejected.
 
-    None if no node runs here.
+    None if no node runs here. Raises UntoldError.
     """
     for _ in range(_SEEN_WITHIN * 2):
         try:
@@ -140,6 +140,8 @@ async def _seen(case: Case, block: int, txid: str, is_done: Callable[[int, str],
             if found:
                 return found
             height, _ = await member_of(case.config)
+        except UntoldError:
+            raise
         except NodeError:
             return None
         if height > block:

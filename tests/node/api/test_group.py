@@ -104,7 +104,7 @@ def test_rejections_of_a_block(found, tmp_path):
     here, before = asked(found.node, tmp_path, f"/v1/rejected/{height}", "/v1/rejected/1")
     assert here == (
         200,
-        {"height": state.height, "rejected": [[found.txid.hex(), "runner01", "send", "to_self"]]},
+        {"height": state.height, "rejected": [[found.txid.hex(), "runner01", "send", "to_self"]], "more": 0},
     )
     assert before[1]["rejected"] == []
 
@@ -144,7 +144,7 @@ def test_parameters_that_are_not_there_yet(found, tmp_path):
 def test_rejections_of_a_block_to_come_are_none_and_say_how_far_the_node_is(found, tmp_path):
     """A command asks again until the node is there."""
     [(status, body)] = asked(found.node, tmp_path, "/v1/rejected/9999999999")
-    assert (status, body) == (200, {"height": found.node.state.height, "rejected": []})
+    assert (status, body) == (200, {"height": found.node.state.height, "rejected": [], "more": 0})
 
 
 @pytest.mark.parametrize("path", PATHS)

@@ -100,6 +100,14 @@ def test_what_the_group_rejects_is_told_with_its_code_and_fails(world, words, co
     assert any_state(world.group).get(COLLATERAL, "runner01") == before
 
 
+def test_where_the_state_does_not_note_it_no_success_is_told(tmp_path, monkeypatch):
+    """A block notes max_rejections of them: what is not noted may be rejected all the same."""
+    with governing(tmp_path, monkeypatch, max_rejections=0) as world:
+        said = world.fails("gov", "lock", 1, "--yes")
+        assert "1 rejections more than the state notes" in said and "waggle gov status" in said
+        assert world.done("gov", "unlock", 1)["status"] == "noted", "in a block without any it is known"
+
+
 @pytest.mark.parametrize(
     "words",
     [
