@@ -5,7 +5,9 @@ import re
 from aiohttp import web
 
 from node.api.answers import AnswerError
+from node.api.served import SERVED
 from state.schema import NAMES
+from state.state import State
 
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,9}")
 _HEX = re.compile(r"(?:[0-9a-f]{2}){1,512}")
@@ -47,3 +49,12 @@ def way(request: web.Request) -> bytes:
 
 def _bad(name: str, text: str, remedy: str) -> AnswerError:
     return AnswerError(400, f"bad_{name}", f"{text[:64]!a} is no {name}", remedy)
+
+
+def begun_state(request: web.Request) -> State:
+    """The state; 409 before it begins."""
+    state = request.app[SERVED].state
+    if state.height < 0:
+        start = request.app[SERVED].genesis.start_block
+        raise AnswerError(409, "not_begun", f"the state begins with block {start}", "come again later")
+    return state

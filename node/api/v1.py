@@ -76,7 +76,7 @@ async def chunk(request: web.Request) -> web.StreamResponse:
 
 async def root(request: web.Request) -> web.StreamResponse:
     """The root after a block that ended a round."""
-    state, height = _state(request), parsing.number(request, "height")
+    state, height = parsing.begun_state(request), parsing.number(request, "height")
     found = state.root(height)
     if found is None:
         length = request.app[SERVED].genesis.params.round_length
@@ -87,7 +87,7 @@ async def root(request: web.Request) -> web.StreamResponse:
 
 async def tree(request: web.Request) -> web.StreamResponse:
     """The tables with their roots, at the end of the last round."""
-    state, height = _state(request), parsing.number(request, "height")
+    state, height = parsing.begun_state(request), parsing.number(request, "height")
     _must_be_round(state, height)
     tops = state.round_tops() or []
     return json_answer(request, {"height": height, "tables": [[name, top.hex()] for name, top in tops]})
@@ -95,7 +95,7 @@ async def tree(request: web.Request) -> web.StreamResponse:
 
 async def branch(request: web.Request) -> web.StreamResponse:
     """A page of a table's tree (31 kinds, 31 hashes) or the entries of a bucket, at the end of the last round."""
-    state, height = _state(request), parsing.number(request, "height")
+    state, height = parsing.begun_state(request), parsing.number(request, "height")
     name, path = parsing.table(request), parsing.way(request)
     _must_be_round(state, height)
     about: dict[str, Any] = {"height": height, "table": name, "path": "".join(f"{nibble:x}" for nibble in path)}
@@ -111,7 +111,7 @@ async def branch(request: web.Request) -> web.StreamResponse:
 
 async def traces(request: web.Request) -> web.StreamResponse:
     """Up to 100 traces from a height on: height, block id, trace."""
-    state, first = _state(request), parsing.number(request, "from")
+    state, first = parsing.begun_state(request), parsing.number(request, "from")
     if state.trace(first) is None:
         raise _not_kept(state, first)
     found = []
@@ -125,7 +125,7 @@ async def traces(request: web.Request) -> web.StreamResponse:
 
 async def changes(request: web.Request) -> web.StreamResponse:
     """What a block changed, with what its trace stands on: whoever reads it computes the trace himself."""
-    state, height = _state(request), parsing.number(request, "height")
+    state, height = parsing.begun_state(request), parsing.number(request, "height")
     if height == request.app[SERVED].genesis.start_block:
         raise AnswerError(404, "genesis", "this is the genesis state", "make it from the genesis document")
     undo, trace = state.undo(height), state.trace(height)
@@ -140,7 +140,7 @@ async def changes(request: web.Request) -> web.StreamResponse:
 
 async def value(request: web.Request) -> web.StreamResponse:
     """The value under a key as of now, in hex; null if there is none."""
-    state, name, packed = _state(request), parsing.table(request), parsing.key(request)
+    state, name, packed = parsing.begun_state(request), parsing.table(request), parsing.key(request)
     try:
         table, key = locate(name, packed)
     except CodecError as error:
@@ -148,15 +148,6 @@ async def value(request: web.Request) -> web.StreamResponse:
     found = state.get(table, *key)
     shown = encode_value(found).hex() if found is not None else None
     return json_answer(request, {"height": state.height, "table": name, "key": packed.hex(), "value": shown})
-
-
-def _state(request: web.Request) -> State:
-    """The state; 409 before it begins."""
-    state = request.app[SERVED].state
-    if state.height < 0:
-        start = request.app[SERVED].genesis.start_block
-        raise AnswerError(409, "not_begun", f"the state begins with block {start}", "come again later")
-    return state
 
 
 def _must_be_round(state: State, height: int) -> None:

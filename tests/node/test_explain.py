@@ -11,7 +11,7 @@ from processors.hive.errors import HiveDataError
 from processors.hive.operations import parse_operation
 from processors.hive.transaction import Transaction, pack_transaction, unpack_transaction
 from processors.offered import OFFERED
-from state.schema import DECIDED, MS, QUEUE
+from state.schema import DECIDED, EMERGENCY, MS, QUEUE
 from tests.node.council import all_say, approve, done, governed, out, propose, say, seen, transfer
 from tests.node.test_core import any_state, new_group, run_to_record
 from tests.processors.offers import ALSO_GOOD, GOOD
@@ -226,7 +226,8 @@ def test_how_a_payload_ended_that_failed(group):
     all_say(group, "vote", id=number, yes=True)
     state = any_state(group)
     payload = state.need(DECIDED, number).payload
-    assert ended(state, payload) == ("waiting", f"waits since block {state.need(QUEUE, payload).queued}")
+    why = f"the group is halted until block {state.need(EMERGENCY).halted_until}"
+    assert ended(state, payload) == ("waiting", f"waits since block {state.need(QUEUE, payload).queued}: {why}")
     for account in ("runner01", "runner02"):
         say(group, account, "veto", payload=payload)
     seen(group)
