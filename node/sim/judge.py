@@ -27,6 +27,7 @@ class Judge:
         self._expirations: dict[bytes, int] = {}
         self._ahead: list[tuple[Machine, Applied]] = []
         self._unsettled: list[tuple[Machine, Record]] = []  # signed, and built on a block that is not audited yet
+        self._roots: list[tuple[str, int, bytes]] = []  # whose root of which block is to be held against the auditor's
         scene.fail = self.fail
 
     def fail(self, invariant: str, detail: str) -> None:
@@ -66,9 +67,21 @@ class Judge:
         state = machine.core.state
         start = state.need(TALLY).height - self._scene.genesis.params.round_length
         found, own = state.get(ROUND, start), state.root(start)
-        true = self._scene.auditor.roots.get(start)
-        if found is None or own is None or not found.root == own == true:
+        if found is None or own is None or found.root != own:
             self.fail("signed_unagreed", f"{machine.name} signs, and nobody agreed with its root of {start}")
+        else:
+            self._roots.append((machine.name, start, own))
+            self._settle_roots()
+
+    def _settle_roots(self) -> None:
+        """When irreversibility jumps, a node may be where the auditor comes to in a moment."""
+        auditor = self._scene.auditor
+        waiting, self._roots = self._roots, []
+        for name, start, own in waiting:
+            if start > auditor.height:
+                self._roots.append((name, start, own))
+            elif auditor.roots.get(start) != own:
+                self.fail("signed_unagreed", f"{name} signs, and its root of {start} is false")
 
     def _check_age(self, machine: Machine, key: bytes) -> None:
         """What an old key may have signed with another journal is dead before it signs with this one."""
@@ -84,6 +97,7 @@ class Judge:
     def settle(self) -> None:
         """What was signed was built on the chain, unless the state of who signed it was corrupted, or two operators
         called the same false block irreversible. (It is remembered that such a signature is out.)"""
+        self._settle_roots()
         scene = self._scene
         waiting, self._unsettled = self._unsettled, []
         for machine, record in waiting:

@@ -116,10 +116,10 @@ class Liveness:
 def can_report(machine: Machine) -> bool:
     """Whether a node can report a true root: it has not halted, and a server can be asked.
 
-    Where a state or a journal begins, two operators must be there.
+    Where a state or a journal begins, or a dead fork must be left, two operators must be there.
     """
     core = machine.core
-    begins = core is not None and (core.state.height < 0 or core.begins_journal)
+    begins = core is not None and (core.state.height < 0 or core.begins_journal or machine.is_misled)
     return not (machine.is_halted or machine.is_corrupted) and machine.good_operators() >= (2 if begins else 1)
 
 
