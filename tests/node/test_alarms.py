@@ -22,7 +22,7 @@ class Shown:
     def __init__(self, state, table, value, *key):
         view = state.view()
         view.put(table, value, *key)
-        self.walk, self.height = view.walk, state.height
+        self.walk, self.height, self.view = view.walk, state.height, lambda: view
 
 
 def names(event):

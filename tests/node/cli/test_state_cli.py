@@ -393,7 +393,7 @@ def test_a_state_that_has_not_begun(home, group):
 
 @pytest.mark.parametrize(
     ("words", "reason"),
-    [(("nodes",), "take one of authority, balance"), (("node", "a", "b"), "has 1 fields, not 2"),
+    [(("nodes",), "take one of action, authority, balance"), (("node", "a", "b"), "has 1 fields, not 2"),
      (("round", "x"), "is no number"),
      (("round", "9" * 5_000), "is no number"), (("round", str(2**64)), "is no number"),
      (("key", "STMnokey"), "is no public key"), (("key", "zz"), "is no public key"),

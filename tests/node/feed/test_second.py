@@ -254,9 +254,9 @@ def test_meanwhile_it_signs_nothing(tmp_path, chains):
     stepped = []
     step = node.core.step
 
-    def watched(view, denied, *, confirmed=None):
+    def watched(view, denied, **more):
         stepped.append(confirmed)
-        return step(view, denied, confirmed=confirmed)
+        return step(view, denied, **more)
 
     node.core.step = watched
     _, dead = two_chains(BLOCKS + 2)
@@ -296,7 +296,7 @@ def test_a_server_that_names_blocks_which_nobody_has_does_not_keep_the_node_from
     for index in (1, 2):
         node.serve(index, longer(chains, 1))
     acted = []
-    node.core.step = lambda view, denied, confirmed: acted.append(view.irreversible_number) or []
+    node.core.step = lambda view, denied, **more: acted.append(view.irreversible_number) or []
     for blocks in range(2, 6):
         for index in (1, 2):
             node.serve(index, longer(chains, blocks))

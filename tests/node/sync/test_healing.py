@@ -52,8 +52,8 @@ class Diverging:
         self.stepped = []
         step = self.core.step
 
-        def watched(view, denied, *, confirmed=None):
-            sent = step(view, denied, confirmed=confirmed)
+        def watched(view, denied, **more):
+            sent = step(view, denied, **more)
             self.stepped.append((self.state.height, self.core.halted_at, [item.content for item in sent]))
             return sent
 
