@@ -255,7 +255,7 @@ def test_meanwhile_it_signs_nothing(tmp_path, chains):
     step = node.core.step
 
     def watched(view, denied, **more):
-        stepped.append(confirmed)
+        stepped.append(more.get("confirmed"))
         return step(view, denied, **more)
 
     node.core.step = watched
