@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 
+from node.span import BLOCK_SECONDS
 from processors import upgrades
 from processors.genesis import Genesis
 from processors.params import read
 from state.schema import FEED, MS
 from state.state import State
 
-BLOCK_SECONDS = 3
 _DAY = 86_400
 
 Fields = dict[str, object]

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from processors.contents import Content, contents
+from processors.emergencies import emergency
 from processors.genesis import Genesis
 from processors.hive.operations import show_operation
 from processors.offered import unpack_operations
@@ -19,7 +20,6 @@ from state.schema import (
     CHANGED,
     COLLATERAL,
     DECIDED,
-    EMERGENCY,
     LEAVING,
     MOVE,
     PARAM,
@@ -138,7 +138,7 @@ def known_value(state: State, params: Params) -> tuple[int, int, bool]:
 
 def overview(state: State, genesis: Genesis, params: Params) -> Overview:
     """All of it."""
-    emergency = state.get(EMERGENCY)
+    stopped = emergency(state)
     seats = tuple(str(account) for (account,), _ in state.walk(RUNNER))
     ballots: dict[str, list[VoteView]] = {}
     for (what, account), vote in state.walk(VOTE):
@@ -150,9 +150,9 @@ def overview(state: State, genesis: Genesis, params: Params) -> Overview:
     return Overview(
         height=state.height,
         seats=seats,
-        halted_until=emergency.halted_until if emergency is not None else 0,
-        halt_again=emergency.halt_again if emergency is not None else 0,
-        held_until=emergency.held_until if emergency is not None else 0,
+        halted_until=stopped.halted_until,
+        halt_again=stopped.halt_again,
+        held_until=stopped.held_until,
         ballots=ballots,
         proposals=tuple(_open(state, genesis, int(number), one) for (number,), one in state.walk(PROPOSAL)),
         decided=tuple(_ended(state, genesis, number) for number in reversed(decided[-MAX_SHOWN:])),
@@ -286,12 +286,12 @@ def why_it_waits(state: State, params: Params, number: int) -> str:
 
 def _why_it_waits(state: State, params: Params, content: Content, locked: int) -> str:
     """What holds a payload up, as far as the state shows it."""
-    emergency = state.get(EMERGENCY)
+    stopped = emergency(state)
     if content.payload.kind == "rotation":
-        is_held = emergency is not None and state.height < emergency.held_until
-        return f"rotations are held until block {emergency.held_until}" if emergency and is_held else "its turn"
-    if emergency is not None and state.height < emergency.halted_until:
-        return f"the group is halted until block {emergency.halted_until}"
+        is_held = state.height < stopped.held_until
+        return f"rotations are held until block {stopped.held_until}" if is_held else "its turn"
+    if state.height < stopped.halted_until:
+        return f"the group is halted until block {stopped.halted_until}"
     if locked:
         return f"its time lock ends at block {locked}; a third of the seats can veto it"
     asset, amount = content.spends

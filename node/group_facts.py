@@ -7,7 +7,7 @@ from urllib.parse import quote
 import msgspec
 
 from node import control, explain, governance
-from node.assembly import open_state
+from node.cli.opened import opened
 from node.config import Config
 from node.errors import ApiError, NodeError, UntoldError
 from node.explain import Explanation
@@ -17,7 +17,6 @@ from processors.genesis import Genesis
 from processors.params import read
 from state.errors import StateError
 from state.state import State
-from state.store import LevelStore
 
 T = TypeVar("T")
 
@@ -106,15 +105,12 @@ async def _of(config: Config, genesis: Genesis, path: str, kind: type[T], of_sta
         if not folder.joinpath("CURRENT").exists():
             raise NodeError(f"{error}; and there is no state in {folder}: start the node first") from None
     try:
-        state = open_state(genesis, LevelStore(folder, genesis.hash, create=False))
+        with opened(config, genesis) as state:
+            if state.height < 0:
+                raise NodeError("the node has no state yet: start it, then run this again")
+            return of_state(state)
     except StateError as error:
         raise NodeError(f"{folder}: {error}") from error
-    try:
-        if state.height < 0:
-            raise NodeError("the node has no state yet: start it, then run this again")
-        return of_state(state)
-    finally:
-        state.close()
 
 
 def _read(raw: bytes, kind: type[T]) -> T:

@@ -8,6 +8,7 @@ from node import control
 from node.assembly import open_state
 from node.config import Config
 from node.errors import ApiError, NodeError
+from node.span import BLOCK_SECONDS
 from processors.genesis import Genesis
 from processors.params import Params
 from state.errors import StateError
@@ -15,7 +16,6 @@ from state.schema import AUTHORITY, COLLATERAL, KEY, NODE, RUNNER, Authority, Me
 from state.state import State
 from state.store import LevelStore
 
-BLOCK_SECONDS = 3
 #: Members whose domains a running node is asked for.
 MAX_DOMAINS = 40
 

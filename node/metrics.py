@@ -11,7 +11,8 @@ from prometheus_client import CollectorRegistry, Counter, Histogram, generate_la
 from prometheus_client.core import GaugeMetricFamily
 
 from node.gauges import gauges
-from node.status import BLOCK_SECONDS, Status
+from node.span import BLOCK_SECONDS
+from node.status import Status
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 #: Values of a label that are told apart; those that come later are "other".

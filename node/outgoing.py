@@ -5,9 +5,9 @@ import json
 import msgspec
 
 from node.agent import SendReport, chosen_signatures
-from node.alarms import BLOCK_SECONDS
 from node.signer.keys import SecretKey
 from node.signer.policy import receiver_of
+from node.span import BLOCK_SECONDS
 from processors.contents import contents
 from processors.genesis import Genesis
 from processors.hive.block import reference_prefix

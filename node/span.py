@@ -1,5 +1,8 @@
 """Spans of time for people."""
 
+#: Seconds between two blocks of Hive, where none is missed.
+BLOCK_SECONDS = 3
+
 #: Seconds of a unit, its name, and the same of the next smaller one.
 _UNITS = ((86_400, "d", 3_600, "h"), (3_600, "h", 60, "min"), (60, "min", 1, "s"))
 

@@ -12,14 +12,15 @@ from node.agent import agrees, is_groups_own
 from node.core import LIVE_WITHIN, NodeCore
 from node.facts import Facts, ServerFacts
 from node.governance import known_value
+from node.span import BLOCK_SECONDS
 from node.transactions import TransactionStatus
+from processors.emergencies import emergency
 from processors.hive.keys import public_key_to_text
 from processors.params import Params
 from state.schema import (
     AUTHORITY,
     COUNTERS,
     DONE,
-    EMERGENCY,
     NODE,
     PROPOSAL,
     QUEUE,
@@ -33,7 +34,6 @@ from state.schema import (
 )
 from state.state import State
 
-BLOCK_SECONDS = 3
 #: Servers and ended payloads that are shown; all other lists are bounded by the protocol's parameters.
 MAX_SERVERS = 32
 MAX_ENDED = 20
@@ -201,13 +201,13 @@ def status(core: NodeCore, facts: Facts, now: int | None = None) -> Status:
 def _governed(state: State, params: Params) -> dict[str, int]:
     """What the seats decide on, and what they have stopped."""
     held, worth, _ = known_value(state, params)
-    emergency = state.get(EMERGENCY)
+    stopped = emergency(state)
     return {
         "proposals": _count(state, PROPOSAL),
         "held_value": held,
         "worth": worth,
-        "halted_until": emergency.halted_until if emergency is not None else 0,
-        "held_until": emergency.held_until if emergency is not None else 0,
+        "halted_until": stopped.halted_until,
+        "held_until": stopped.held_until,
     }
 
 

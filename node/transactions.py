@@ -4,13 +4,13 @@ import msgspec
 
 from node.agent import missing_keys
 from node.core import NodeCore
+from node.span import BLOCK_SECONDS
 from processors.contents import Content, contents
 from processors.hive.keys import public_key_to_text
 from processors.recast import due_accounts
 from state.schema import AUTHORITY, KEY, MS, REFUSAL, SIG, Record
 from state.state import State
 
-BLOCK_SECONDS = 3
 #: Group transactions and payloads of one that are shown; the counts beside them are whole.
 MAX_SHOWN = 32
 

@@ -1,7 +1,6 @@
 """What a payload does: the operations that the builder writes for it, and that everybody who signs writes again."""
 
 from collections.abc import Iterable
-from typing import Protocol
 
 import msgspec
 
@@ -11,14 +10,7 @@ from processors.hive.chain import ASSET_NAMES, HBD, HIVE
 from processors.hive.operations import Operation
 from processors.hive.types import Asset
 from state.schema import ACTION, QUEUE, Action, Payload
-from state.table import Table, V
-
-
-class Readable(Protocol):
-    """A state, or a view of one."""
-
-    def get(self, table: Table[V], *key: int | str | bytes) -> V | None:
-        """The value under ``key``, or None."""
+from state.view import Base
 
 
 class Content(msgspec.Struct, frozen=True):
@@ -61,7 +53,7 @@ class Content(msgspec.Struct, frozen=True):
         return Operation(operation.name, {**operation.value, "request_id": self.number})
 
 
-def contents(state: Readable, numbers: Iterable[int]) -> list[Content]:
+def contents(state: Base, numbers: Iterable[int]) -> list[Content]:
     """Those of some payloads that are in the queue."""
     found = ((number, state.get(QUEUE, number)) for number in numbers)
     return [Content(number, payload, state.get(ACTION, number)) for number, payload in found if payload is not None]

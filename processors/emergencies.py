@@ -11,6 +11,7 @@ from processors.registry import custom_json
 from processors.shapes import FLAG, OP_ID, integer
 from processors.signatures import CANCELLED
 from state.schema import ACTION, EMERGENCY, MS, QUEUE, Done, Emergency
+from state.view import Base
 
 _ON = {"on": FLAG}
 
@@ -49,7 +50,7 @@ def ms_cancel(ctx: Context, account: str, body: dict[str, Any]) -> None:
 def halt(ctx: Context, account: str, body: dict[str, Any]) -> None:
     """A third of the seats stops the building of payouts for a while."""
     votes.need_seat(ctx, account)
-    now = emergency(ctx)
+    now = emergency(ctx.view)
     if ctx.height < now.halted_until:
         raise Rejected("halted_already")
     if ctx.height < now.halt_again:
@@ -72,25 +73,25 @@ def resume(ctx: Context, account: str, body: dict[str, Any]) -> None:
 def hold(ctx: Context, account: str, body: dict[str, Any]) -> None:
     """More than half of the seats holds rotations back."""
     votes.need_seat(ctx, account)
-    if ctx.height < emergency(ctx).held_until:
+    if ctx.height < emergency(ctx.view).held_until:
         raise Rejected("held_already")
     _cast(ctx, "hold", account, body)
     decide_hold(ctx)
 
 
-def emergency(ctx: Context) -> Emergency:
-    """What is stopped, and until when."""
-    return ctx.view.get(EMERGENCY) or Emergency(0, 0, 0)
+def emergency(view: Base) -> Emergency:
+    """What is stopped in a state or a view of one, and until when."""
+    return view.get(EMERGENCY) or Emergency(0, 0, 0)
 
 
 def is_halted(ctx: Context) -> bool:
     """Whether nothing but rotations is built."""
-    return ctx.height < emergency(ctx).halted_until
+    return ctx.height < emergency(ctx.view).halted_until
 
 
 def is_held(ctx: Context) -> bool:
     """Whether no rotation is queued or built."""
-    return ctx.height < emergency(ctx).held_until
+    return ctx.height < emergency(ctx.view).held_until
 
 
 def decide_payload(ctx: Context, number: int) -> None:
@@ -117,7 +118,7 @@ def decide_op(ctx: Context, op: str) -> None:
 
 def decide_halt(ctx: Context) -> None:
     """Count the votes to halt; a halt ends, and none begins again at once."""
-    now = emergency(ctx)
+    now = emergency(ctx.view)
     if ctx.height >= now.halt_again and votes.is_third(ctx, "halt"):
         until = ctx.height + ctx.params.halt_blocks
         _move_halt(ctx, replace(now, halted_until=until, halt_again=until + ctx.params.halt_blocks))
@@ -128,7 +129,7 @@ def decide_resume(ctx: Context) -> None:
     if not (is_halted(ctx) or is_held(ctx)):
         forget_votes(ctx, "resume")
     elif votes.is_majority(ctx, "resume"):
-        now = emergency(ctx)
+        now = emergency(ctx.view)
         if is_halted(ctx):
             now = replace(now, halted_until=ctx.height, halt_again=ctx.height + ctx.params.halt_blocks)
         _move_halt(ctx, replace(now, held_until=min(now.held_until, ctx.height)))
@@ -138,7 +139,7 @@ def decide_hold(ctx: Context) -> None:
     """Count the votes to hold rotations back."""
     if not is_held(ctx) and votes.is_majority(ctx, "hold"):
         until = ctx.height + ctx.params.ripe_rounds * ctx.params.round_length
-        ctx.view.put(EMERGENCY, replace(emergency(ctx), held_until=until))
+        ctx.view.put(EMERGENCY, replace(emergency(ctx.view), held_until=until))
         forget_votes(ctx, "hold")
 
 

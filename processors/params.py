@@ -51,6 +51,19 @@ class Params(msgspec.Struct, frozen=True):
     value_limit: int = 1_000
 
 
+#: (lowest, highest, unit) of those that came with section 10.
+_LATER_BOUNDS: dict[str, tuple[int, int, str]] = {
+    "unlock_part": (1, 1_000_000, "blocks"),
+    "spend_limit_hive": (0, 2**53, "smallest units"),
+    "spend_limit_hbd": (0, 2**53, "smallest units"),
+    "spend_window": (1, 1_000_000, "blocks"),
+    "large_hive": (0, 2**53, "smallest units"),
+    "large_hbd": (0, 2**53, "smallest units"),
+    "large_delay": (0, 1_000_000, "blocks"),
+    "change_delay": (0, 1_000_000, "blocks"),
+    "halt_blocks": (1, 1_000_000, "blocks"),
+    "value_limit": (0, 2**53, "smallest units for 1,000 of the token's"),
+}
 #: (lowest, highest, unit) of each parameter.
 BOUNDS: dict[str, tuple[int, int, str]] = {
     "round_length": (10, 10_000, "blocks"),
@@ -81,32 +94,10 @@ BOUNDS: dict[str, tuple[int, int, str]] = {
     "history": (100, 10_512_000, "blocks"),
     "trace_keep": (100, 1_000_000, "blocks"),
     "hive_rules": (27, 28, "hardfork"),
-    "unlock_part": (1, 1_000_000, "blocks"),
-    "spend_limit_hive": (0, 2**53, "smallest units"),
-    "spend_limit_hbd": (0, 2**53, "smallest units"),
-    "spend_window": (1, 1_000_000, "blocks"),
-    "large_hive": (0, 2**53, "smallest units"),
-    "large_hbd": (0, 2**53, "smallest units"),
-    "large_delay": (0, 1_000_000, "blocks"),
-    "change_delay": (0, 1_000_000, "blocks"),
-    "halt_blocks": (1, 1_000_000, "blocks"),
-    "value_limit": (0, 2**53, "smallest units for 1,000 of the token's"),
+    **_LATER_BOUNDS,
 }
-#: They came with section 10. Where a genesis does not name one it is neither in its hash nor in ``param``.
-LATER = frozenset(
-    {
-        "unlock_part",
-        "spend_limit_hive",
-        "spend_limit_hbd",
-        "spend_window",
-        "large_hive",
-        "large_hbd",
-        "large_delay",
-        "change_delay",
-        "halt_blocks",
-        "value_limit",
-    }
-)
+#: Where a genesis does not name one of these it is neither in its hash nor in ``param``.
+LATER = frozenset(_LATER_BOUNDS)
 #: No proposal can change them.
 _FIXED = frozenset({"round_length", "trace_keep"})
 FLAGS = frozenset({"rotate_owner", "rotate_posting"})

@@ -4,13 +4,19 @@ from msgspec.structs import replace
 
 from processors.context import Context
 from state.schema import COLLATERAL, NODE, RUNNER, TALLY, Report, Seat
+from state.view import Base
 
 MARKS_THAT_COST_THE_SEAT = 3
 
 
 def collateral(ctx: Context, account: str) -> int:
     """What an account has locked and not on its way out."""
-    found = ctx.view.get(COLLATERAL, account)
+    return collateral_in(ctx.view, account)
+
+
+def collateral_in(view: Base, account: str) -> int:
+    """The same where there is no block at hand."""
+    found = view.get(COLLATERAL, account)
     return found.locked - found.leaving if found is not None else 0
 
 

@@ -2,7 +2,7 @@
 
 from msgspec.structs import replace
 
-from processors.contents import Content
+from processors.contents import Content, contents
 from processors.context import Context, schedule
 from processors.registry import job
 from state.schema import ACTION, CHRON, QUEUE, SPEND, SPENDING, TREASURY, Holding, Payload, Spend, Total
@@ -87,8 +87,8 @@ def book_spent(ctx: Context, number: int) -> None:
 
 def _leaves(ctx: Context, number: int) -> tuple[int, int]:
     """What a payload takes away; a rotation takes nothing, nor does what is done already."""
-    payload = ctx.view.get(QUEUE, number)
-    return Content(number, payload, ctx.view.get(ACTION, number)).leaves if payload is not None else (0, 0)
+    found = contents(ctx.view, [number])
+    return found[0].leaves if found else (0, 0)
 
 
 def _total(ctx: Context, asset: str) -> int:

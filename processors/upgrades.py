@@ -12,7 +12,8 @@ from msgspec.structs import replace
 from processors import params
 from processors.errors import TooOldError
 from processors.params import BOUNDS
-from state.schema import CHANGE, CHANGED, COLLATERAL, PARAM, RUNNER, Changed
+from processors.seats import collateral_in
+from state.schema import CHANGE, CHANGED, PARAM, RUNNER, Changed
 from state.table import Key, Table, V
 from state.view import View
 
@@ -60,8 +61,8 @@ def unknown(state: Readable) -> list[tuple[int, str, int]]:
 def _fits(view: View, name: str, value: int) -> bool:
     """Whether the parameters fit together then, and enough runners keep their seats to decide anything again."""
     if name == "min_collateral":
-        seats = [view.get(COLLATERAL, account) for (account,), _ in view.walk(RUNNER)]
-        kept = sum(found is not None and found.locked - found.leaving >= value for found in seats)
+        seats = [collateral_in(view, str(account)) for (account,), _ in view.walk(RUNNER)]
+        kept = sum(found >= value for found in seats)
         if kept < min(len(seats), params.read(view).min_signers):
             return False
     return params.fit(replace(params.read(view), **{name: _typed(name, value)}))

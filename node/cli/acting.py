@@ -66,7 +66,7 @@ async def _say(
     config: Config, name: str, body: dict[str, Any], lines: list[str], how: tuple[bool, bool, bool], status: str
 ) -> None:
     genesis = load_genesis(config.genesis)
-    key = _account_key(config)
+    key = account_key(config, once(source(config.password)))
     case = Case(config, genesis, key, [], await _known(config, genesis, key), *how)
 
     async def is_done(block: int, txid: str) -> bool | str:
@@ -85,8 +85,9 @@ async def _known(config: Config, genesis: Genesis, key: SecretKey) -> Any:
     return found
 
 
-def _account_key(config: Config) -> SecretKey:
-    found = open_keys([config.account_key], once(source(config.password)), role="account").keys
+def account_key(config: Config, ask: Callable[[], str]) -> SecretKey:
+    """The account's active key; ``ask`` gives its password. Raises KeyFileError."""
+    found = open_keys([config.account_key], ask, role="account").keys
     if len(found) != 1:
         raise KeyFileError(f"{config.account_key} must hold exactly one key: the active key of {config.account}")
     return found[0]

@@ -15,12 +15,10 @@ from node.config import load_config
 from node.errors import NodeError
 from node.explain import Decoded, Explanation, decode
 from node.group_facts import Explained, explained
-from node.span import span
+from node.span import BLOCK_SECONDS, span
 from processors.genesis import Genesis
 from processors.hive.errors import HiveDataError
 from processors.hive.times import time_to_text
-
-_BLOCK_SECONDS = 3
 
 
 @click.command("explain")
@@ -102,7 +100,7 @@ def _what(one: Explanation, genesis: Genesis) -> list[str]:
 
 
 def _when(one: Explanation) -> str:
-    left = f"next recast at block {one.next_recast} (in {span((one.next_recast - one.height) * _BLOCK_SECONDS)})"
+    left = f"next recast at block {one.next_recast} (in {span((one.next_recast - one.height) * BLOCK_SECONDS)})"
     if one.status == "ready":
         due = "every member" if one.due == ("*",) else ", ".join(one.due)
         return f"  ready since block {one.ready_at}; may broadcast now: {due}; {left}"

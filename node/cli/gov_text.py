@@ -3,9 +3,7 @@
 import json
 
 from node.governance import Overview, PayloadView, ProposalView, Tokens, amount_text
-from node.span import span
-
-_SECONDS = 3
+from node.span import BLOCK_SECONDS, span
 
 
 def overview_lines(found: Overview) -> list[str]:
@@ -71,4 +69,4 @@ def _payload(one: PayloadView) -> str:
 
 def _in(found: Overview, height: int) -> str:
     """How far a height is, at three seconds a block."""
-    return f"in {span((height - found.height) * _SECONDS)}"
+    return f"in {span((height - found.height) * BLOCK_SECONDS)}"

@@ -8,10 +8,10 @@ import click
 
 from node import registration
 from node.assembly import load_genesis
-from node.cli.key_options import FILE, json_option
+from node.cli.acting import account_key, acting
 from node.cli.sent import Case, answered, carry_out, tell
 from node.config import Config, load_config
-from node.errors import ConfigError, KeyFileError, NodeError
+from node.errors import ConfigError, NodeError
 from node.membership import look, member_of, what_comes_next, what_it_costs, what_leaving_means, why_not
 from node.signer.keys import open_keys
 from node.signer.passwords import once, source
@@ -21,20 +21,13 @@ from processors.hive.errors import HiveDataError
 from processors.hive.keys import public_key_from_text, public_key_to_text
 from state.schema import Member
 
-_CONFIG = click.option("--config", "config_path", required=True, type=FILE, help="The node's configuration.")
-_YES = click.option("--yes", is_flag=True, help="Do not ask.")
-_DRY = click.option("--dry-run", is_flag=True, help="Sign it and show it, but send nothing.")
-
 
 @click.command()
-@_CONFIG
 @click.option("--domain", help="Where your node can be asked, as https://node.example; kept if you are a member.")
 @click.option("--follow-active/--no-follow-active", default=None, help="Let a new active key become the signing key.")
 @click.option("--signing-key", help="The public signing key, if a remote signer holds it; needs --pop.")
 @click.option("--pop", help="Its proof of possession, by `waggle keys pop` where the key lies.")
-@_YES
-@_DRY
-@json_option
+@acting
 def join(
     config_path: Path,
     domain: str | None,
@@ -56,10 +49,7 @@ def join(
 
 
 @click.command()
-@_CONFIG
-@_YES
-@_DRY
-@json_option
+@acting
 def leave(config_path: Path, yes: bool, dry_run: bool, as_json: bool) -> None:
     """Give up the seat and leave the group. The node must run on until the rotation has taken its keys out.
 
@@ -78,11 +68,11 @@ async def _join(
     how: tuple[bool, bool, bool],
 ) -> None:
     genesis = load_genesis(config.genesis)
-    account_key, signing = _open(config)
+    active, signing = _open(config)
     key, proof = _signing(config, genesis, signing, remote)
-    if key == account_key.public:
+    if key == active.public:
         raise ConfigError("the signing key is the account key: two roles, two keys. Make one: waggle keys new")
-    case = Case(config, genesis, account_key, signing, await look(config, genesis, key), *how)
+    case = Case(config, genesis, active, signing, await look(config, genesis, key), *how)
     member = case.known.member
     if follow is None:
         follow = member is not None and member.follow_active
@@ -124,9 +114,9 @@ def _about_joining(case: Case, body: dict[str, Any], key: bytes) -> list[str]:
 
 async def _leave(config: Config, how: tuple[bool, bool, bool]) -> None:
     genesis = load_genesis(config.genesis)
-    account_key, signing = _open(config)
-    first = signing[0].public if signing else account_key.public
-    case = Case(config, genesis, account_key, signing, await look(config, genesis, first), *how)
+    active, signing = _open(config)
+    first = signing[0].public if signing else active.public
+    case = Case(config, genesis, active, signing, await look(config, genesis, first), *how)
     member = case.known.member
     if member is None and case.known.source == "genesis":
         raise NodeError("this node has no state yet, and cannot say who is a member: start it, then run this again")
@@ -148,10 +138,7 @@ async def _leave(config: Config, how: tuple[bool, bool, bool]) -> None:
 
 def _open(config: Config) -> tuple[SecretKey, list[SecretKey]]:
     ask = once(source(config.password))
-    account = open_keys([config.account_key], ask, role="account").keys
-    if len(account) != 1:
-        raise KeyFileError(f"{config.account_key} must hold exactly one key: the active key of {config.account}")
-    return account[0], open_keys(list(config.signing_keys), ask, role="signing").keys
+    return account_key(config, ask), open_keys(list(config.signing_keys), ask, role="signing").keys
 
 
 def _signing(
