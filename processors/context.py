@@ -42,6 +42,14 @@ class Context:
         self.op_index = 0
         self.forgets = False  # whether the job that forgets this block's notes is scheduled
 
+    def members(self) -> tuple[str, ...]:
+        """The accounts that are registered."""
+        return self.view.derive(NODE, _members)
+
+
+def _members(view: View) -> tuple[str, ...]:
+    return tuple(str(account) for (account,), _ in view.walk(NODE))
+
 
 def schedule(ctx: Context, height: int, kind: str, what: str) -> tuple[int, int]:
     """Put a job into chron; returns its key."""

@@ -31,6 +31,8 @@ from processors.registry import Registry, Rule
 from state.schema import CHRON, HEAD, HEADERS, NODE, REJECTED, REJECTED_MORE, Head, MoreRejections, Rejection, Taken
 from state.state import State
 
+#: Native operations that a rule listens to wherever a member stands in them; all others name the group account.
+_FOLLOWED = (b"account_update",)
 _CUSTOM_JSON = frozenset({"custom_json", "custom_json_operation"})
 RULES = Registry((members, report, signatures, native, recast, payouts, tokens, proposals, spending, emergencies))
 
@@ -58,7 +60,7 @@ def apply_block(state: State, document: genesis.Genesis, block: Block, *, flush:
     view = state.view()
     upgrades.apply_due(view, block.number)  # 1.
     ctx = Context(view, document, params.read(view), block)
-    if block.may_mention(_words(document)):
+    if block.may_mention((document.prefix.encode(), document.group.encode()), _FOLLOWED, ctx.members):
         _apply_operations(ctx)  # 2.
     _run_due_jobs(ctx)  # 3.
     if ctx.height % ctx.params.round_length == 0:
@@ -66,11 +68,6 @@ def apply_block(state: State, document: genesis.Genesis, block: Block, *, flush:
     builder.build(ctx)
     _close(ctx)  # 5.
     state.commit(view, flush=flush)
-
-
-def _words(document: genesis.Genesis) -> tuple[bytes, ...]:
-    """A block whose text holds none of these holds no operation that any rule listens to."""
-    return document.prefix.encode(), document.group.encode(), b"account_update"
 
 
 def _apply_operations(ctx: Context) -> None:
@@ -100,9 +97,15 @@ def _ours(ctx: Context, body: Any) -> Rule | None:
     """The rule of a custom_json that is ours: prefix and active name, one active authority, no posting ones."""
     kind, active, posting = body.get("id"), body.get("required_auths"), body.get("required_posting_auths")
     prefix = ctx.genesis.prefix
-    if type(kind) is not str or not kind.startswith(prefix) or posting != [] or type(active) is not list:
+    if type(kind) is not str or not kind.startswith(prefix) or not _is_list(posting) or not _is_list(active):
         return None
-    return RULES.find("json", kind[len(prefix) :], ctx.height) if len(set(active)) == 1 else None
+    if posting or len(set(active)) != 1:
+        return None
+    return RULES.find("json", kind[len(prefix) :], ctx.height)
+
+
+def _is_list(found: Any) -> bool:
+    return type(found) is list or type(found) is tuple
 
 
 def _apply(ctx: Context, rule: Rule, operation: Operation, rejected: int) -> int:

@@ -79,7 +79,7 @@ class WitnessKeys:
         if self._number is not None and block.number != self._number + 1:
             self._keys.clear()
         self._number = block.number
-        if not block.may_mention(_OPERATIONS):
+        if not block.may_mention((), _OPERATIONS):
             return
         for index in range(len(block.transactions)):
             try:

@@ -3,24 +3,17 @@
 The envelope is read by a fast library; transactions are parsed only when somebody asks for them.
 """
 
-import json
 from hashlib import new, sha224, sha256
 from typing import Any
 
 import msgspec
 
+from processors.hive.body import Body, JsonBody, Names, Packed, decode_json
 from processors.hive.chain import Chain
 from processors.hive.compounds import StaticVariant, Struct, VariantSet
 from processors.hive.crypto import recover_any
 from processors.hive.errors import HiveDataError, UnprovenBlockError
 from processors.hive.times import time_from_text, time_to_text
-from processors.hive.transaction import (
-    Transaction,
-    pack_signatures,
-    pack_transaction,
-    parse_transaction,
-    transaction_id,
-)
 from processors.hive.types import Time, Version, varint
 
 _HEADER_EXTENSIONS = VariantSet(
@@ -104,88 +97,50 @@ _decode_envelope = msgspec.json.Decoder(_Envelope).decode
 
 
 class Block:
-    """A block whose id was computed from its header; its transactions may still be raw."""
+    """A block whose id was computed from its header; its transactions may still be packed."""
 
-    __slots__ = ("_hints", "_packed", "_raw", "_text", "chain", "header", "id", "number", "timestamp")
+    __slots__ = ("_body", "chain", "header", "id", "number", "timestamp")
 
-    def __init__(self, header: Header, chain: Chain, transactions: Any, hints: Any) -> None:
+    def __init__(self, header: Header, chain: Chain, body: Body) -> None:
         self.header = header
         self.chain = chain
         self.id = block_id(header)
         self.number = header.number
         self.timestamp = header.timestamp
-        self._text: bytes | None = bytes(transactions) if isinstance(transactions, msgspec.Raw) else None
-        self._raw: list[Any] | None = None if self._text is not None else transactions
-        self._hints = hints
-        self._packed: dict[int, tuple[Transaction, bytes, bytes]] = {}
+        self._body = body
 
-    def may_mention(self, words: tuple[bytes, ...]) -> bool:
-        """False only if no transaction's text contains any of ``words``; escapes count as a mention."""
-        text = self._text
-        if text is None or (b"\\" in text and b"\\u" in text):  # one byte is found much faster than two
-            return True
-        return any(word in text for word in words)
+    def may_mention(
+        self, words: tuple[bytes, ...], operations: tuple[bytes, ...] = (), names: Names | None = None
+    ) -> bool:
+        """False only if no transaction contains any of ``words``, or an operation called one of ``operations``.
+
+        With ``names`` only operations count in which one of these names stands; it is called only if that helps.
+        """
+        return self._body.may_mention(words, operations, names)
 
     @property
     def transactions(self) -> list[Any]:
-        """The transactions as JSON of either form. Raises HiveDataError."""
-        if self._raw is None:
-            self._raw = _decode_json(self._text or b"[]")
-        if type(self._raw) is not list:
-            raise HiveDataError("the transactions of a block are a list")
-        return self._raw
+        """The transactions, each with its ``operations`` in an API's form. Raises HiveDataError."""
+        return self._body.transactions()
 
-    def transaction(self, index: int) -> tuple[Transaction, bytes, bytes]:
-        """(values, bytes without signatures as in the block, id) of the transaction at ``index``.
-
-        A transaction with amounts stands in the block in the pack its sender signed; the server's id is a hint
-        which one that was, and the Merkle root then proves it.
-        """
-        found = self._packed.get(index)
-        if found is None:
-            tx = parse_transaction(self.transactions[index], self.chain)
-            packed = pack_transaction(tx, self.chain)
-            txid = transaction_id(packed)
-            if self._hint(index) not in (None, txid.hex()):
-                typed = pack_transaction(tx, self.chain, typed=True)
-                if transaction_id(typed).hex() == self._hint(index):
-                    packed, txid = typed, transaction_id(typed)
-            found = self._packed[index] = (tx, packed, txid)
-        return found
-
-    def _hint(self, index: int) -> Any:
-        if isinstance(self._hints, msgspec.Raw):
-            self._hints = _decode_json(bytes(self._hints))
-        hints = self._hints
-        return hints[index] if type(hints) is list and index < len(hints) else None
+    def transaction(self, index: int) -> Packed:
+        """(values, bytes without signatures as in the block, id) of the transaction at ``index``."""
+        return self._body.transaction(index)
 
     def merkle_root(self) -> bytes:
         """The Merkle root of the transactions. Raises HiveDataError, UnknownOperationError."""
-        leaves = []
-        for index in range(len(self.transactions)):
-            tx, packed, _ = self.transaction(index)
-            leaves.append(sha256(packed + pack_signatures(tx.signatures)).digest())
-        return merkle_root(leaves)
+        return merkle_root([self._body.leaf(index) for index in range(len(self.transactions))])
 
     def prove(self) -> None:
         """Check that the transactions are those of the header. Raises UnprovenBlockError, UnknownOperationError."""
+        if not self._body.is_whole:
+            raise UnprovenBlockError(f"block {self.number}: not all of its transactions are here")
         found = self.merkle_root()
         if found != self.header.merkle_root:
             raise UnprovenBlockError(
                 f"block {self.number}: the transactions hash to {found.hex()}, "
                 f"the header says {self.header.merkle_root.hex()}"
             )
-
-
-def _decode_json(text: bytes) -> Any:
-    try:
-        return msgspec.json.decode(text)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        pass
-    try:  # old blocks hold strings that are not UTF-8: keep their bytes
-        return json.loads(text.decode("utf-8", "surrogateescape"))
-    except (ValueError, RecursionError) as error:
-        raise HiveDataError("a block is JSON") from error
 
 
 def read_block(raw: bytes | dict[str, Any], chain: Chain) -> Block:
@@ -199,7 +154,7 @@ def read_block(raw: bytes | dict[str, Any], chain: Chain) -> Block:
         try:
             envelope = _decode_envelope(raw)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            envelope = _envelope_of(_decode_json(raw))
+            envelope = _envelope_of(decode_json(raw))
     try:
         previous = bytes.fromhex(envelope.previous)
         root = bytes.fromhex(envelope.transaction_merkle_root)
@@ -218,7 +173,7 @@ def read_block(raw: bytes | dict[str, Any], chain: Chain) -> Block:
         _HEADER_EXTENSIONS.parse(envelope.extensions, chain),
         signature,
     )
-    block = Block(header, chain, envelope.transactions, envelope.transaction_ids)
+    block = Block(header, chain, JsonBody(envelope.transactions, envelope.transaction_ids, chain))
     if envelope.block_id and envelope.block_id != block.id.hex():
         raise UnprovenBlockError(
             f"block {block.number}: the header hashes to {block.id.hex()}, the server says {envelope.block_id[:40]}"
