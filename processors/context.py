@@ -26,9 +26,24 @@ from state.view import View
 
 
 class Context:
-    """One block on its way into the state. ``txid`` and ``op_index`` are those of the operation at hand."""
+    """One block on its way into the state.
 
-    __slots__ = ("block", "forgets", "genesis", "group", "height", "op_index", "params", "timestamp", "txid", "view")
+    ``txid`` and ``op_index`` are those of the operation at hand, ``position`` that of its transaction in the block.
+    """
+
+    __slots__ = (
+        "block",
+        "forgets",
+        "genesis",
+        "group",
+        "height",
+        "op_index",
+        "params",
+        "position",
+        "timestamp",
+        "txid",
+        "view",
+    )
 
     def __init__(self, view: View, genesis: Genesis, params: Params, block: Block) -> None:
         self.view = view
@@ -40,6 +55,7 @@ class Context:
         self.timestamp = block.timestamp
         self.txid = b""
         self.op_index = 0
+        self.position = 0
         self.forgets = False  # whether the job that forgets this block's notes is scheduled
 
     def members(self) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 """apply_block: the whole protocol on one page (protocol section 3)."""
 
-from typing import Any
+from typing import Any, Protocol
 
 from msgspec.structs import replace
 
@@ -37,6 +37,20 @@ _CUSTOM_JSON = frozenset({"custom_json", "custom_json_operation"})
 RULES = Registry((members, report, signatures, native, recast, payouts, tokens, proposals, spending, emergencies))
 
 
+class Observer(Protocol):
+    """Somebody who looks on while a block is applied, and changes nothing: an auditor, an index."""
+
+    def transaction(self, ctx: Context, position: int) -> None:
+        """Before the operations of a transaction, in a block that may concern the group; ``ctx.view`` is as of then."""
+
+    def operation(self, ctx: Context, rule: Rule, account: str, body: Any, code: str) -> None:
+        """After a rule had its say: ``code`` is why it rejected, or empty.
+
+        ``body`` is the parsed json of a custom_json (None if that is what was rejected), or a native operation, of
+        which ``account`` is empty.
+        """
+
+
 def begin(state: State, document: genesis.Genesis, block: Block) -> None:
     """Write the genesis state from the block start_block."""
     if block.number != document.start_block:
@@ -46,7 +60,14 @@ def begin(state: State, document: genesis.Genesis, block: Block) -> None:
     state.commit(view)
 
 
-def apply_block(state: State, document: genesis.Genesis, block: Block, *, flush: bool = True) -> None:
+def apply_block(
+    state: State,
+    document: genesis.Genesis,
+    block: Block,
+    *,
+    flush: bool = True,
+    observer: Observer | None = None,
+) -> None:
     """Apply the next block as one atomic write, synced to disk unless ``flush`` is put off.
 
     Raises EngineError if it is not the next one; any other exception is a bug or a failed write: the block is not
@@ -61,7 +82,7 @@ def apply_block(state: State, document: genesis.Genesis, block: Block, *, flush:
     upgrades.apply_due(view, block.number)  # 1.
     ctx = Context(view, document, params.read(view), block)
     if block.may_mention((document.prefix.encode(), document.group.encode()), _FOLLOWED, ctx.members):
-        _apply_operations(ctx)  # 2.
+        _apply_operations(ctx, observer)  # 2.
     _run_due_jobs(ctx)  # 3.
     if ctx.height % ctx.params.round_length == 0:
         tally.tally(ctx)  # 4.
@@ -70,11 +91,13 @@ def apply_block(state: State, document: genesis.Genesis, block: Block, *, flush:
     state.commit(view, flush=flush)
 
 
-def _apply_operations(ctx: Context) -> None:
+def _apply_operations(ctx: Context, observer: Observer | None) -> None:
     natives = RULES.natives(ctx.height)
     group = ctx.group
     index = rejected = 0
     for position, raw_transaction in enumerate(ctx.block.transactions):
+        if observer is not None:
+            observer.transaction(ctx, position)
         for place, raw in enumerate(raw_transaction["operations"]):
             name, body = (raw["type"], raw["value"]) if type(raw) is dict else raw
             rule = natives.get(name)
@@ -86,9 +109,9 @@ def _apply_operations(ctx: Context) -> None:
             elif name in _CUSTOM_JSON:
                 rule = _ours(ctx, body)
             if rule is not None:
-                ctx.op_index = index
+                ctx.op_index, ctx.position = index, position
                 tx, _, ctx.txid = ctx.block.transaction(position)
-                rejected += _apply(ctx, rule, tx.operations[place], rejected)
+                rejected += _apply(ctx, rule, tx.operations[place], rejected, observer)
             index += 1
     ctx.txid = b""
 
@@ -108,13 +131,15 @@ def _is_list(found: Any) -> bool:
     return type(found) is list or type(found) is tuple
 
 
-def _apply(ctx: Context, rule: Rule, operation: Operation, rejected: int) -> int:
+def _apply(ctx: Context, rule: Rule, operation: Operation, rejected: int, observer: Observer | None) -> int:
     """Run one rule; 1 if it rejected the operation (one entry is written, and nothing else), else 0."""
     if rule.kind == "native":
         rule.call(ctx, operation)
+        if observer is not None:
+            observer.operation(ctx, rule, "", operation, "")
         return 0
     (account,) = operation.value["required_auths"]
-    before = ctx.view.writes
+    before, body, code = ctx.view.writes, None, ""
     try:
         body = strict_json.parse(operation.value["json"])
         shapes.check(body, rule.shape)
@@ -122,9 +147,11 @@ def _apply(ctx: Context, rule: Rule, operation: Operation, rejected: int) -> int
     except Rejected as no:
         if ctx.view.writes != before:
             raise EngineError(f"the rule {rule.name} wrote before it rejected") from no
-        _write_rejection(ctx, Rejection(ctx.txid, account, rule.name, no.code), rejected)
-        return 1
-    return 0
+        code = no.code
+        _write_rejection(ctx, Rejection(ctx.txid, account, rule.name, code), rejected)
+    if observer is not None:
+        observer.operation(ctx, rule, account, body, code)
+    return 1 if code else 0
 
 
 def _write_rejection(ctx: Context, rejection: Rejection, rejected: int) -> None:

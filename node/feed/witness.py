@@ -26,7 +26,7 @@ from processors.hive.keys import NULL_KEY, public_key_from_text
 from processors.hive.operations import Operation
 
 MAX_WITNESSES = 1_000  # as many as hived answers of at once
-_OPERATIONS = (b"witness_update", b"witness_set_properties")
+KEY_OPERATIONS = (b"witness_update", b"witness_set_properties")
 _NEEDED = 2  # operators who say the same
 
 
@@ -79,7 +79,7 @@ class WitnessKeys:
         if self._number is not None and block.number != self._number + 1:
             self._keys.clear()
         self._number = block.number
-        if not block.may_mention((), _OPERATIONS):
+        if not block.may_mention((), KEY_OPERATIONS):
             return
         for index in range(len(block.transactions)):
             try:
@@ -88,7 +88,7 @@ class WitnessKeys:
                 self._keys.clear()
                 return
             for operation in operations:
-                changed = _changed_key(operation)
+                changed = changed_key(operation)
                 if changed is not None and changed[0] in self._keys:
                     self._keys[changed[0]] = changed[1], block.number
 
@@ -105,7 +105,7 @@ class WitnessKeys:
         self.learn(await ask(apis, names, self._prefix))
 
 
-def _changed_key(operation: Operation) -> tuple[str, bytes] | None:
+def changed_key(operation: Operation) -> tuple[str, bytes] | None:
     """(witness, its key from the next block on) of an operation that sets one (hived: hive_evaluator.cpp)."""
     if operation.name == "witness_update":
         return operation.value["owner"], operation.value["block_signing_key"]

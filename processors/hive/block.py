@@ -119,6 +119,11 @@ class Block:
         return self._body.may_mention(words, operations, names)
 
     @property
+    def is_whole(self) -> bool:
+        """Whether all its transactions are here, so that it can be proven."""
+        return self._body.is_whole
+
+    @property
     def transactions(self) -> list[Any]:
         """The transactions, each with its ``operations`` in an API's form. Raises HiveDataError."""
         return self._body.transactions()

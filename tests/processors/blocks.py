@@ -106,18 +106,20 @@ class BlockMaker:
         typed: bool = True,
         hints: bool = True,
         decoded: bool = False,
+        witness: bytes = WITNESS,
     ) -> Block:
         """The next block, proven: each Operation in a transaction of its own, a Transaction as it is.
 
         ``seconds`` after the block before; in block_api's form or (``typed`` False) condenser_api's; with the
-        transactions' ids as the server's hints or without; as the bytes of an answer or ``decoded``.
+        transactions' ids as the server's hints or without; as the bytes of an answer or ``decoded``; signed by the
+        secret of another ``witness``.
         """
         txs = [op if isinstance(op, Transaction) else self.transaction(op) for op in operations]
         packed = [pack_transaction(tx, self.chain) for tx in txs]
         pairs = zip(txs, packed, strict=True)
         leaves = [sha256(raw + pack_signatures(tx.signatures)).digest() for tx, raw in pairs]
         header = Header(self.id, self.timestamp + seconds, "initminer", merkle_root(leaves), (), b"")
-        header = msgspec.structs.replace(header, signature=sign(WITNESS, witness_digest(header)))
+        header = msgspec.structs.replace(header, signature=sign(witness, witness_digest(header)))
         answer = {
             **show_header(header, typed=typed),
             "transactions": [show_transaction(tx, self.chain, typed=typed) for tx in txs],
