@@ -104,7 +104,7 @@ class Auditor:
                 self.findings.add("unproven", block.number, str(error))
             except HiveDataError as error:
                 raise self._stop("not_serialised", block.number, str(error)) from error
-        if self._signatures and block.is_whole:
+        if self._signatures:
             self.witnesses.see(block)
 
     def _stop(self, kind: str, height: int, words: str) -> Stopped:

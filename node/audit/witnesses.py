@@ -30,7 +30,7 @@ class Witnesses:
             words = f"{name} signed with {key.hex()}, its key is {known.hex()}"
             self._findings.add("witness_key", block.number, words, account=name)
         self.keys[name] = known, count + 1
-        if block.is_whole and block.may_mention((), KEY_OPERATIONS):
+        if block.may_mention((), KEY_OPERATIONS):
             self._changed(block)
 
     def _changed(self, block: Block) -> None:
