@@ -20,8 +20,8 @@ from state.store import Store
 #: Blocks between two words about the progress.
 PROGRESS = 1_000
 
-#: Told of (blocks done, blocks in all).
-Progress = Callable[[int, int], None]
+#: Told how many blocks are done.
+Progress = Callable[[int], None]
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -41,7 +41,7 @@ def replay(
 
     Raises FeedError if it does not reach back to the genesis, or not up to ``asked.to``.
     """
-    last = _last(history, genesis, asked.to)
+    last = last_height(history, genesis, asked.to)
     auditor = Auditor(
         open_state(genesis, store),
         genesis,
@@ -51,26 +51,26 @@ def replay(
     )
     snapshots = _Snapshots(asked.snapshots, auditor)
     begun = time.monotonic()
-    all_blocks = last - genesis.start_block + 1
     try:
         for block in history.blocks(genesis.start_block, last):
             auditor.take(block)
             snapshots.look(block.number)
             if auditor.blocks % PROGRESS == 0:
-                progress(auditor.blocks, all_blocks)
+                progress(auditor.blocks)
     except Stopped:
         pass  # the finding says why
     except (FeedError, HiveDataError) as error:
         auditor.findings.add("damaged", auditor.state.height + 1, str(error))
     auditor.finish()
-    progress(auditor.blocks, all_blocks)
+    progress(auditor.blocks)
     checks = Checks(asked.merkle, asked.signatures, snapshots.count, len(asked.trusted))
     seconds = time.monotonic() - begun
     judged = verdict(auditor, source=history.name, caveat=history.caveat, wanted=last, seconds=seconds, checks=checks)
     return auditor, judged
 
 
-def _last(history: History, genesis: Genesis, to: int | None) -> int:
+def last_height(history: History, genesis: Genesis, to: int | None) -> int:
+    """The last block to be replayed. Raises FeedError if the history does not reach from the genesis to it."""
     span = history.span()
     if span is None:
         raise FeedError(f"{history.name} holds no block: fill it first")

@@ -51,15 +51,15 @@ def inspect_command(
         with opened(config, genesis) as state, working("reading the state"):
             if height is not None and height != state.height:
                 state.rewind(height)  # in memory only: see opened
-            body = _overview(state, genesis) if at is None else _entries(state, at, most, genesis)
+            body = overview_of(state, genesis) if at is None else entries_of(state, at, most, genesis)
     except StoreLockedError as error:
         if height is not None:
             raise NodeError("the node runs, and shows its newest state only: stop it, or leave --height out") from error
         body = asyncio.run(_of_running(config, genesis, at))
-    click.echo(json.dumps(body) if as_json else _text(body))
+    click.echo(json.dumps(body) if as_json else text_of(body))
 
 
-def _entries(state: State, at: tuple[Table[Any], Key], most: int, genesis: Genesis) -> dict[str, Any]:
+def entries_of(state: State, at: tuple[Table[Any], Key], most: int, genesis: Genesis) -> dict[str, Any]:
     """The entries of a table whose key begins so."""
     table, start = at
     prefix = genesis.chain.address_prefix
@@ -79,7 +79,7 @@ def _entries(state: State, at: tuple[Table[Any], Key], most: int, genesis: Genes
     return {"height": state.height, "table": table.name, "entries": found, "more": more}
 
 
-def _overview(state: State, genesis: Genesis) -> dict[str, Any]:
+def overview_of(state: State, genesis: Genesis) -> dict[str, Any]:
     """Where the state is, the last rounds, what is out, how many entries each table has."""
     prefix = genesis.chain.address_prefix
     meta = {str(one.fixed[0]): shown_value(state.get(one), prefix) for one in SINGLETONS}
@@ -120,7 +120,7 @@ async def _of_running(config: Config, genesis: Genesis, at: tuple[Table[Any], Ke
     return {"height": height, "meta": meta, "rounds": [msgspec.to_builtins(status.round)], "out": out}
 
 
-def _text(body: dict[str, Any]) -> str:
+def text_of(body: dict[str, Any]) -> str:
     """For people; texts from the chain cannot play with the terminal."""
     lines = [f"after block {body['height']}"]
     if "table" in body:

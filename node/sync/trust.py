@@ -15,6 +15,7 @@ from processors.hive.block import Block
 from processors.hive.crypto import recover
 from processors.hive.errors import HiveDataError, SignatureError
 from processors.hive.operations import Operation
+from processors.hive.transaction import Transaction
 from processors.report import REPORT_SHAPE, report_digest
 from state.schema import NODE, Authority
 from state.state import State
@@ -52,11 +53,16 @@ def reports_in(block: Block, genesis: Genesis) -> list[Reported]:
     found = []
     for index in range(len(block.transactions)):
         try:
-            operations = block.transaction(index)[0].operations
+            tx = block.transaction(index)[0]
         except HiveDataError:
             continue  # holds what we cannot serialise: no report that we could believe
-        found += [report for operation in operations if (report := _report(operation, genesis)) is not None]
+        found += reports_of(tx, genesis)
     return found
+
+
+def reports_of(tx: Transaction, genesis: Genesis) -> list[Reported]:
+    """The reports of a transaction."""
+    return [report for operation in tx.operations if (report := _report(operation, genesis)) is not None]
 
 
 def _report(operation: Operation, genesis: Genesis) -> Reported | None:

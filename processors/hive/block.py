@@ -132,6 +132,10 @@ class Block:
         """(values, bytes without signatures as in the block, id) of the transaction at ``index``."""
         return self._body.transaction(index)
 
+    def leaf(self, index: int) -> bytes:
+        """32 bytes: the Merkle leaf of the transaction at ``index``. Raises HiveDataError, UnknownOperationError."""
+        return self._body.leaf(index)
+
     def merkle_root(self) -> bytes:
         """The Merkle root of the transactions. Raises HiveDataError, UnknownOperationError."""
         return merkle_root([self._body.leaf(index) for index in range(len(self.transactions))])
@@ -160,6 +164,21 @@ def read_block(raw: bytes | dict[str, Any], chain: Chain) -> Block:
             envelope = _decode_envelope(raw)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             envelope = _envelope_of(decode_json(raw))
+    header = _header_of(envelope, chain)
+    block = Block(header, chain, JsonBody(envelope.transactions, envelope.transaction_ids, chain))
+    if envelope.block_id and envelope.block_id != block.id.hex():
+        raise UnprovenBlockError(
+            f"block {block.number}: the header hashes to {block.id.hex()}, the server says {envelope.block_id[:40]}"
+        )
+    return block
+
+
+def read_header(raw: dict[str, Any], chain: Chain) -> Header:
+    """The header in the JSON of a server. Raises HiveDataError."""
+    return _header_of(_envelope_of(raw), chain)
+
+
+def _header_of(envelope: _Envelope, chain: Chain) -> Header:
     try:
         previous = bytes.fromhex(envelope.previous)
         root = bytes.fromhex(envelope.transaction_merkle_root)
@@ -170,7 +189,7 @@ def read_block(raw: bytes | dict[str, Any], chain: Chain) -> Block:
         raise HiveDataError("a block's id and root have 20 bytes, its signature 65, its witness is an account")
     if previous[:4] == b"\xff\xff\xff\xff":
         raise HiveDataError("a block's number has 32 bits, and none follows the last one")
-    header = Header(
+    return Header(
         previous,
         time_from_text(envelope.timestamp),
         envelope.witness,
@@ -178,12 +197,6 @@ def read_block(raw: bytes | dict[str, Any], chain: Chain) -> Block:
         _HEADER_EXTENSIONS.parse(envelope.extensions, chain),
         signature,
     )
-    block = Block(header, chain, JsonBody(envelope.transactions, envelope.transaction_ids, chain))
-    if envelope.block_id and envelope.block_id != block.id.hex():
-        raise UnprovenBlockError(
-            f"block {block.number}: the header hashes to {block.id.hex()}, the server says {envelope.block_id[:40]}"
-        )
-    return block
 
 
 def _is_witness(name: str) -> bool:

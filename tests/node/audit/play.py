@@ -143,7 +143,7 @@ class Told:
 
 def audit(blocks: list[Block], genesis: Genesis, **asked: Any) -> tuple[Auditor, Verdict]:
     """Replay blocks and judge them."""
-    return replay(Told(blocks), genesis, MemoryStore(), Asked(**asked), lambda done, total: None)
+    return replay(Told(blocks), genesis, MemoryStore(), Asked(**asked), lambda done: None)
 
 
 class Planted(msgspec.Struct):

@@ -1,0 +1,78 @@
+"""The state as it was after any block of the past: the nearest snapshot, then the blocks after it."""
+
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from node.assembly import open_state
+from node.errors import FeedError
+from node.history.source import History
+from processors.engine import apply_block, begin
+from processors.genesis import Genesis
+from processors.hive.errors import HiveDataError
+from state.snapshot import heights, read_chunks, read_manifest, restore
+from state.state import State
+from state.store import LevelStore
+
+_SHARE = 256  # blocks of one batch
+
+#: Told how many blocks after the genesis it has come.
+Progress = Callable[[int], None]
+
+
+@contextmanager
+def state_at(
+    history: History, genesis: Genesis, height: int, progress: Progress, snapshots: Path | None = None
+) -> Iterator[State]:
+    """The state after block ``height``, in a folder that is thrown away.
+
+    It begins with the newest whole snapshot of ``snapshots`` that is not later, else with the genesis; each block after
+    that is proven where the history holds it whole. Raises FeedError, StateError, EngineError.
+    """
+    if height < genesis.start_block:
+        raise FeedError(f"the group begins with block {genesis.start_block}: there is no state of {height}")
+    with tempfile.TemporaryDirectory(prefix="waggle-past-") as folder:
+        place = Path(folder) / "state"
+        _begin(place, genesis, height, snapshots)
+        store = LevelStore(place, genesis.hash)
+        try:
+            state = open_state(genesis, store)
+            advance(state, history, genesis, height, progress)
+            yield state
+        finally:
+            store.close()
+
+
+def advance(state: State, history: History, genesis: Genesis, height: int, progress: Progress) -> None:
+    """Apply the blocks of a history up to ``height``. Raises FeedError, EngineError."""
+    first = state.height + 1 if state.height >= 0 else genesis.start_block
+    if first > height:
+        return
+    span = history.span()
+    if span is None or span[0] > first or span[1] < height:
+        held = f"the blocks {span[0]} to {span[1]}" if span is not None else "no block"
+        raise FeedError(f"{history.name} holds {held}, needed are {first} to {height}: fetch what is missing")
+    for block in history.blocks(first, height):
+        try:
+            if block.is_whole:
+                block.prove()
+            if state.height < 0:
+                begin(state, genesis, block)
+            else:
+                apply_block(state, genesis, block, flush=block.number % _SHARE == 0)
+        except HiveDataError as error:
+            raise FeedError(f"{history.name}: block {block.number} is refused: {error}") from error
+        if block.number % _SHARE == 0 or block.number == height:
+            progress(block.number - genesis.start_block + 1)
+    state.flush()
+
+
+def _begin(place: Path, genesis: Genesis, height: int, snapshots: Path | None) -> None:
+    """The store of the newest snapshot that serves, if there is one."""
+    usable = [found for found in heights(snapshots) if found <= height] if snapshots is not None else []
+    if not usable or snapshots is None:
+        return
+    manifest = read_manifest(snapshots, usable[-1])
+    chunks = read_chunks(snapshots, manifest)
+    restore(place, manifest, chunks, genesis.hash, round_length=genesis.params.round_length)
