@@ -2,11 +2,12 @@
 
 import sys
 
-from benchmarks import archive, engine, feed, group, lag, memory, snapshot, sync
+from benchmarks import archive, block_log, engine, feed, group, lag, memory, snapshot, sync
 from benchmarks.table import show
 
 PARTS = {
     "archive": archive.all_rows,
+    "block_log": block_log.all_rows,
     "engine": engine.all_rows,
     "feed": feed.all_rows,
     "group": group.all_rows,

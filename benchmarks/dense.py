@@ -1,0 +1,124 @@
+"""A history dense with a group's own operations: reports, signatures, payouts, tokens sent."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from benchmarks.world import Maker, own
+from node.devnet.founding import CHAIN, MemberKeys, found, genesis_document, member_keys
+from node.feed.archive import Archive
+from processors.engine import apply_block, begin
+from processors.genesis import Genesis
+from processors.hive.block import read_block
+from processors.hive.transaction import Transaction, unpack_transaction
+from processors.hive.types import Authority
+from processors.report import report_digest
+from state.schema import HEADERS, MS, REJECTED, SIG
+from state.state import State
+from state.store import MemoryStore
+
+NODES = 25
+#: As many payouts as a block can build, each alone, and rounds so short that reports count.
+DENSE = {
+    "round_length": 20,
+    "report_at": 10,
+    "recast_every": 10,
+    "max_in_flight": 20,
+    "max_merge": 1,
+    "history": 200,
+    "trace_keep": 200,
+    "ripe_rounds": 1,
+}
+
+
+def dense_group() -> tuple[Genesis, dict[str, Any], list[MemberKeys]]:
+    """25 nodes that hold the account already, with tokens to send; the genesis, its document, the members."""
+    people = [member_keys(number) for number in range(1, NODES + 1)]
+    keys = sorted(one.signing_key.public for one in people)
+    document = genesis_document(
+        people,
+        start_block=100,
+        parameters=DENSE,
+        balances={one.account: 10**9 for one in people},
+        payouts=[{"to": "bobby", "amount": 1, "asset": "HIVE", "every": 1, "memo": "dense"}],
+        authority=Authority(len(keys) // 2 + 1, (), tuple((key, 1) for key in keys)),
+    )
+    return found(document), document, people
+
+
+class Dense:
+    """Blocks of a dense history, one after the other; ``accepted`` counts its operations by kind."""
+
+    def __init__(self, genesis: Genesis, people: list[MemberKeys]) -> None:
+        self.accepted = {"report": 0, "sig_submit": 0, "ms_signed": 0, "send": 0}
+        self._genesis = genesis
+        self._people = people
+        self._maker = Maker(100)
+        self._state = State(MemoryStore(), genesis.hash, round_length=20, trace_keep=200)
+        self._serial = 0
+
+    def blocks(self) -> Iterator[bytes]:
+        """As a server gives them, without end."""
+        first = self._maker.block([])
+        begin(self._state, self._genesis, read_block(first, CHAIN))
+        yield msgspec.json.encode(first)
+        while True:
+            raw = self._maker.block(self._operations())
+            apply_block(self._state, self._genesis, read_block(raw, CHAIN))
+            assert next(self._state.walk(REJECTED), None) is None, "every operation must be accepted"
+            yield msgspec.json.encode(raw)
+
+    def _operations(self) -> list[Transaction]:
+        number = self._state.height + 1
+        reports, (signatures, groups) = list(self._reports(number)), self._signatures(number)
+        sends = [self._send(number) for _ in range(max(1, 2 * len(signatures) - len(reports) - len(groups)))]
+        for name, made in (("report", reports), ("sig_submit", signatures), ("ms_signed", groups), ("send", sends)):
+            self.accepted[name] += len(made)
+        return [*reports, *signatures, *groups, *sends]
+
+    def _reports(self, number: int) -> Iterator[Transaction]:
+        start = (number - 1) // 20 * 20
+        asked = self._state.need(HEADERS).asked
+        if number != start + 12 or asked is None:
+            return
+        root = self._state.root(start) or b""
+        for one in self._people:
+            sig = one.signing_key.sign(report_digest(self._genesis.hash, start, root, one.account))
+            header = {"num": asked.num, "pre": asked.pre, "exp": asked.exp}
+            body = {"v": 1, "height": start, "root": root.hex(), "hdr": header, "ver": "0.1.0", "sig": sig.hex()}
+            yield own(one.account, "report", body, number)
+
+    def _signatures(self, number: int) -> tuple[list[Transaction], list[Transaction]]:
+        signed, sent = [], []
+        for (op,), record in self._state.walk(MS):
+            if record.status == "ready":
+                sent.append(unpack_transaction(record.tx, CHAIN))
+                continue
+            have = {key for (_, key), _ in self._state.walk(SIG, op)}
+            for one in [who for who in self._people if who.signing_key.public not in have][: 13 - len(have)]:
+                sig = one.signing_key.sign(record.digest)
+                signed.append(own(one.account, "sig_submit", {"op": op, "sig": sig.hex()}, number))
+        return signed, sent
+
+    def _send(self, number: int) -> Transaction:
+        self._serial += 1
+        sender, to = self._people[self._serial % NODES], self._people[(self._serial + 7) % NODES]
+        return own(sender.account, "send", {"to": to.account, "amount": 1, "memo": str(self._serial)}, number)
+
+
+def dense_archive(folder: Path, operations: int) -> tuple[Genesis, dict[str, Any], int, dict[str, int]]:
+    """An archive with so many accepted operations; (genesis, its document, blocks, operations by kind)."""
+    genesis, document, people = dense_group()
+    dense, count = Dense(genesis, people), 0
+    with Archive.open(folder, write=True) as archive:
+        for raw in dense.blocks():
+            archive.append(raw)
+            count += 1
+            if sum(dense.accepted.values()) >= operations:
+                break
+    return genesis, document, count, dense.accepted
+
+
