@@ -1,11 +1,11 @@
 """A history dense with a group's own operations: reports, signatures, payouts, tokens sent."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from benchmarks.world import Maker, own
 from node.devnet.founding import CHAIN, MemberKeys, found, genesis_document, member_keys
@@ -95,7 +95,8 @@ class Dense:
         signed, sent = [], []
         for (op,), record in self._state.walk(MS):
             if record.status == "ready":
-                sent.append(unpack_transaction(record.tx, CHAIN))
+                signatures = tuple(found.sig for _, found in self._state.walk(SIG, op))
+                sent.append(replace(unpack_transaction(record.tx, CHAIN), signatures=signatures))
                 continue
             have = {key for (_, key), _ in self._state.walk(SIG, op)}
             for one in [who for who in self._people if who.signing_key.public not in have][: 13 - len(have)]:
@@ -120,5 +121,3 @@ def dense_archive(folder: Path, operations: int) -> tuple[Genesis, dict[str, Any
             if sum(dense.accepted.values()) >= operations:
                 break
     return genesis, document, count, dense.accepted
-
-

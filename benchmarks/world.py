@@ -4,10 +4,13 @@ import json
 from hashlib import sha256
 from typing import Any, NamedTuple
 
-from node.devnet.founding import CHAIN, MemberKeys, found, genesis_document, member_keys
+from msgspec.structs import replace
+
+from node.devnet.founding import CHAIN, WITNESS, MemberKeys, found, genesis_document, member_keys
 from processors.engine import apply_block, begin
 from processors.genesis import Genesis, pop_digest
-from processors.hive.block import Header, block_id, merkle_root, read_block, show_header
+from processors.hive.block import Header, block_id, merkle_root, read_block, show_header, witness_digest
+from processors.hive.crypto import sign
 from processors.hive.keys import public_key_to_text
 from processors.hive.operations import Operation
 from processors.hive.transaction import (
@@ -58,7 +61,8 @@ class Maker:
             sha256(p + pack_signatures(tx.signatures)).digest() for p, tx in zip(packed, transactions, strict=True)
         ]
         self.timestamp += 3
-        header = Header(self.previous, self.timestamp, "initminer", merkle_root(leaves), (), SIGNATURE)
+        header = Header(self.previous, self.timestamp, "initminer", merkle_root(leaves), (), b"")
+        header = replace(header, signature=sign(WITNESS, witness_digest(header)))
         self.previous = block_id(header)
         return {
             **show_header(header, typed=True),

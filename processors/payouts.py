@@ -36,10 +36,14 @@ def forget_block(ctx: Context, what: str) -> None:
 
 
 def _forget_moves(ctx: Context, account: str, upto: int) -> None:
-    """An account's movements before number ``upto`` are old; with the last one its count goes too."""
-    for (_, number), _ in ctx.view.walk(MOVE, account):
-        if int(number) < upto:
-            ctx.view.delete(MOVE, account, number)
+    """An account's movements before number ``upto`` are old; with the last one its count goes too.
+
+    They are numbered without a gap: from the newest old one down to the oldest that is left, however many there are.
+    """
+    number = upto - 1
+    while number >= 0 and ctx.view.get(MOVE, account, number) is not None:
+        ctx.view.delete(MOVE, account, number)
+        number -= 1
     found = ctx.view.get(MOVES, account)
     if found is not None and found.count == upto:
         ctx.view.delete(MOVES, account)

@@ -37,6 +37,8 @@ class State:
         self._store = store
         self._round_length = round_length
         self._pending: dict[bytes, bytes | None] = {}
+        # what is pending of tables with several key fields, by table and first field: they are walked by that
+        self._groups: dict[bytes, dict[bytes, bytes | None]] = {}
         self._derived: dict[str, dict[Any, Any]] = {}
         self._resident: dict[str, Any] = {table.name: SortedDict() for table in TABLES if table.resident}
         self._resident["meta"] = SortedDict()
@@ -97,7 +99,9 @@ class State:
             return
         prefix = _T + table.store_key(start)
         found: dict[bytes, bytes | None] = dict(self._store.iterate(prefix))
-        found.update((stored, raw) for stored, raw in self._pending.items() if stored.startswith(prefix))
+        grouped = bool(start) and len(table.fields) > 1
+        pending = self._groups.get(_T + table.store_key(start[:1]), {}) if grouped else self._pending
+        found.update((stored, raw) for stored, raw in pending.items() if stored.startswith(prefix))
         for stored in sorted(found):
             raw = found[stored]
             if raw is not None:
@@ -234,6 +238,7 @@ class State:
         self._store.write(batch, sync=True)
         self._broken = False
         self._pending.clear()
+        self._groups.clear()
 
     def close(self) -> None:
         """Let go of the store; what was not flushed is lost, as if those blocks had not come yet."""
@@ -257,7 +262,10 @@ class State:
             else:
                 self._resident[table.name][key] = value
         self._derived.pop(table.name, None)
-        self._pending[_T + table.store_key(key)] = raw
+        stored = _T + table.store_key(key)
+        self._pending[stored] = raw
+        if len(key) > 1 and not table.resident:
+            self._groups.setdefault(_T + table.store_key(key[:1]), {})[stored] = raw
 
     def _values_after(self, height: int) -> Values:
         """What was after block ``height`` of all that may differ now; the trees are brought there too.

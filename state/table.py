@@ -4,6 +4,8 @@ A value is a frozen msgspec struct that encodes as an array of its fields; msgsp
 :mod:`state.codec` (a test holds the two together). Nobody writes a key by hand.
 """
 
+from collections.abc import Callable
+from functools import lru_cache
 from typing import Generic, TypeVar
 
 import msgspec
@@ -12,6 +14,10 @@ from state.errors import CodecError
 
 Key = tuple[int | str | bytes, ...]
 V = TypeVar("V", bound="Value")
+
+
+#: Keys of a table whose bytes are kept at hand.
+_KEYS = 4096
 
 
 class Value(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -28,7 +34,7 @@ class Table(Generic[V]):
     with exactly one entry, under that key of the table ``name`` (the singletons of ``meta``).
     """
 
-    __slots__ = ("_decode_key", "decode", "fields", "fixed", "name", "prefix", "resident", "value")
+    __slots__ = ("_decode_key", "decode", "fields", "fixed", "name", "prefix", "resident", "store_key", "value")
 
     def __init__(
         self, name: str, fields: tuple[type, ...], value: type[V], *, resident: bool = False, fixed: Key = ()
@@ -40,6 +46,9 @@ class Table(Generic[V]):
         self.fixed = fixed
         self.prefix = name.encode() + b"\0"
         self.decode = msgspec.msgpack.Decoder(value).decode
+        #: The key inside the store: ordered as the fields are (integers by size, text by its bytes). The same few keys
+        #: are asked for again and again within a block.
+        self.store_key: Callable[[Key], bytes] = lru_cache(maxsize=_KEYS)(self._store_key)
         self._decode_key = msgspec.msgpack.Decoder(tuple.__class_getitem__(fields)).decode
 
     def key(self, fields: Key) -> bytes:
@@ -60,8 +69,7 @@ class Table(Generic[V]):
             raise CodecError(f"not the canonical form of a key of the table {self.name}: {packed[:32].hex()}...")
         return fields
 
-    def store_key(self, fields: Key) -> bytes:
-        """The key inside the store: ordered as the fields are (integers by size, text by its bytes)."""
+    def _store_key(self, fields: Key) -> bytes:
         return self.prefix + b"".join(map(_ordered, fields))
 
     def parse_key(self, stored: bytes) -> Key:

@@ -4,6 +4,7 @@ It believes nobody: neither a server, nor a member, nor the node whose machine i
 the genesis document, and that Hive's witnesses let in only what is valid there.
 """
 
+import contextlib
 from collections import Counter
 from typing import Any
 
@@ -12,11 +13,12 @@ from node.audit.payloads import Payloads
 from node.audit.reports import Reports
 from node.audit.transactions import Transactions, records_of
 from node.audit.witnesses import Witnesses
+from node.history.sifted import Looked
 from processors.context import Context
 from processors.engine import apply_block, begin
 from processors.errors import EngineError, TooOldError
 from processors.genesis import Genesis
-from processors.hive.block import Block
+from processors.hive.block import Block, witness_key
 from processors.hive.crypto import recover, recover_as_hived
 from processors.hive.errors import HiveDataError, SignatureError, UnknownOperationError, UnprovenBlockError
 from processors.hive.transaction import signing_digest
@@ -72,9 +74,9 @@ class Auditor:
 
     # -- the chain
 
-    def take(self, block: Block) -> None:
-        """The next block. Raises Stopped where the rest means nothing."""
-        self._check_block(block)
+    def take(self, block: Block, looked: Looked | None = None) -> None:
+        """The next block, and what was seen of it whole elsewhere. Raises Stopped where the rest means nothing."""
+        self._check_block(block, looked)
         try:
             if self.state.height < 0:
                 begin(self.state, self.genesis, block)
@@ -89,7 +91,7 @@ class Auditor:
             raise self._stop("rules_broken", block.number, str(error)) from error
         self._applied(block)
 
-    def _check_block(self, block: Block) -> None:
+    def _check_block(self, block: Block, looked: Looked | None) -> None:
         head = self.state.head if self.state.height >= 0 else None
         if head is not None and (block.number, block.header.previous) != (head.height + 1, head.block_id):
             words = f"block {block.number} after {block.header.previous.hex()} where {head.block_id.hex()} was the last"
@@ -97,15 +99,27 @@ class Auditor:
         if head is not None and block.timestamp <= head.timestamp:
             words = f"block {block.number} has the time {block.timestamp}, the one before it {head.timestamp}"
             self.findings.add("time_backwards", block.number, words)
+        if looked is None:
+            looked = self._look(block)
+        if looked.unproven:
+            self.findings.add("unproven", block.number, looked.unproven)
+        if self._signatures:
+            self.witnesses.see(block, looked.witness_key)
+
+    def _look(self, block: Block) -> Looked:
+        """Hold a whole block against its Merkle root, and recover its witness's key, as far as that is asked for."""
+        unproven, key = "", None
         if self._prove and block.is_whole:
             try:
                 block.prove()
             except UnprovenBlockError as error:
-                self.findings.add("unproven", block.number, str(error))
+                unproven = str(error)
             except HiveDataError as error:
                 raise self._stop("not_serialised", block.number, str(error)) from error
         if self._signatures:
-            self.witnesses.see(block)
+            with contextlib.suppress(SignatureError):
+                key = witness_key(block.header)
+        return Looked(unproven, key)
 
     def _stop(self, kind: str, height: int, words: str) -> Stopped:
         self.findings.add(kind, height, words)
@@ -114,8 +128,13 @@ class Auditor:
     def _applied(self, block: Block) -> None:
         state, height = self.state, block.number
         self.blocks += 1
+        if height % self.genesis.params.round_length == 0:
+            if height > self.genesis.start_block:
+                self.reports.round_ended(state, height)
+            if len(self.reports.rounds) % _SUPPLY_ROUNDS == 0:
+                self.check_supply()
         self.transactions.remember_block(height, block.id)
-        self.transactions.block_applied(state.derive(MS, records_of))
+        self.transactions.block_applied(state.derive(MS, records_of), self.reports.elected)
         self.payloads.block_applied(state)
         root = state.root(height)
         if root is not None:
@@ -123,11 +142,6 @@ class Auditor:
             if height in self._trusted and self._trusted[height] != root:
                 words = f"the root of {height} is {root.hex()}, given was {self._trusted[height].hex()}"
                 self.findings.add("trusted_root", height, words)
-        if height % self.genesis.params.round_length == 0:
-            if height > self.genesis.start_block:
-                self.reports.round_ended(state, height)
-            if len(self.reports.rounds) % _SUPPLY_ROUNDS == 0:
-                self.check_supply()
 
     def finish(self) -> None:
         """The history is at its end: what is pending is written, and the last counts are taken."""

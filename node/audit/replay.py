@@ -1,7 +1,6 @@
 """A whole history replayed and judged: where its blocks come from, how far, what is held against it besides."""
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -10,6 +9,7 @@ from node.assembly import open_state
 from node.audit.auditor import Auditor, Stopped
 from node.audit.verdict import Checks, Verdict, verdict
 from node.errors import FeedError
+from node.history.past import Progress, looked_at
 from node.history.source import History
 from processors.genesis import Genesis
 from processors.hive.errors import HiveDataError
@@ -19,9 +19,6 @@ from state.store import Store
 
 #: Blocks between two words about the progress.
 PROGRESS = 1_000
-
-#: Told how many blocks are done.
-Progress = Callable[[int], None]
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -52,8 +49,9 @@ def replay(
     snapshots = _Snapshots(asked.snapshots, auditor)
     begun = time.monotonic()
     try:
-        for block in history.blocks(genesis.start_block, last):
-            auditor.take(block)
+        how = {"prove": asked.merkle, "witnesses": asked.signatures}
+        for block, looked in looked_at(history, genesis, genesis.start_block, last, **how):
+            auditor.take(block, looked)
             snapshots.look(block.number)
             if auditor.blocks % PROGRESS == 0:
                 progress(auditor.blocks)

@@ -36,6 +36,22 @@ class Attendance(msgspec.Struct):
         return self.marks.count(mark.encode())
 
 
+class Voice(msgspec.Struct, frozen=True):
+    """A report that counted: whose, in which block, in which Hive transaction (hex)."""
+
+    account: str
+    height: int
+    txid: str
+
+
+class Elected(msgspec.Struct, frozen=True):
+    """A header and whose reports elected it: the block that it is of, and the tally's."""
+
+    block: int
+    tally: int
+    voices: tuple[Voice, ...]
+
+
 class RoundSeen(msgspec.Struct, frozen=True):
     """How a round ended: height H of its beginning, who agreed, how many seats there were, how many lied."""
 
@@ -52,9 +68,12 @@ class Reports:
     def __init__(self, genesis: Genesis, findings: Findings) -> None:
         self.accounts: dict[str, Attendance] = {}
         self.rounds: list[RoundSeen] = []
+        #: The header that was elected last.
+        self.elected: Elected | None = None
         self._genesis = genesis
         self._findings = findings
         self._said: dict[str, bytes] = {}
+        self._voices: list[Voice] = []
         self._wrong: list[tuple[int, str, bytes, bytes]] = []  # height, account, root, transaction id
         self._unsigned = 0  # reports of this round whose signature is none for this genesis
 
@@ -68,6 +87,7 @@ class Reports:
         assert body is not None
         seen.reports += 1
         root = self._said[account] = bytes.fromhex(body["root"])
+        self._voices.append(Voice(account, ctx.height, ctx.txid.hex()))
         if root != state.root(body["height"]):
             self._wrong.append((ctx.height, account, root, ctx.txid))
 
@@ -76,6 +96,9 @@ class Reports:
         start = height - self._genesis.params.round_length
         own, found = state.root(start), state.get(ROUND, start)
         agreed = found.root if found is not None else None
+        if found is not None and found.header is not None:
+            voices = tuple(voice for voice in self._voices if voice.account in found.agreed)
+            self.elected = Elected(found.header.height, height, voices)
         if agreed is not None and agreed != own:
             who = ", ".join(found.agreed) if found is not None else ""
             words = f"{who} agreed on {agreed.hex()} for {start}, what comes out is {_hex(own)}"
@@ -89,9 +112,9 @@ class Reports:
             self._findings.add("other_genesis", height, words)
         self._mark_all(state, own)
         seats = sum(1 for _ in state.walk(RUNNER))
-        voices = len(found.agreed) if found is not None else 0
-        self.rounds.append(RoundSeen(start, agreed is None, voices, seats, len(self._wrong)))
-        self._said, self._wrong, self._unsigned = {}, [], 0
+        agreeing = len(found.agreed) if found is not None else 0
+        self.rounds.append(RoundSeen(start, agreed is None, agreeing, seats, len(self._wrong)))
+        self._said, self._wrong, self._unsigned, self._voices = {}, [], 0, []
 
     # -- inside
 

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from node.audit.findings import Findings
+from node.audit.reports import Elected
 from processors.context import Context
 from processors.genesis import Genesis
 from processors.hive.authority import required_authorities
@@ -57,6 +58,7 @@ class Built(msgspec.Struct):
     included: int = 0
     carried_by: list[str] = []  # accounts whose signatures stood on the transaction in its block
     end: str = "out"  # out, confirmed, expired, refused, cancelled
+    elected: Elected | None = None  # its header
 
 
 class Transactions:
@@ -229,14 +231,14 @@ class Transactions:
         """The state took a refusal."""
         self.built[op].refused.append((account, why, ctx.height))
 
-    def block_applied(self, records: dict[str, Record]) -> None:
-        """The records after a block: what is new was built now, what is gone has ended."""
+    def block_applied(self, records: dict[str, Record], elected: Elected | None) -> None:
+        """The records after a block: what is new was built now, what is gone has ended; the header elected last."""
         if records is self._records:
             return
         for op, record in records.items():
             known = self.built.get(op)
             if known is None:
-                known = self._add(op, record)
+                known = self._add(op, record, elected)
             if record.ready_at and record.ready_at not in known.ready:
                 known.ready.append(record.ready_at)
             for attempt in record.attempts:
@@ -254,7 +256,7 @@ class Transactions:
                 gone.end = "expired"
         self._records = records
 
-    def _add(self, op: str, record: Record) -> Built:
+    def _add(self, op: str, record: Record, elected: Elected | None) -> Built:
         known = Built(
             op=op,
             kind=record.kind,
@@ -264,6 +266,7 @@ class Transactions:
             built=record.built,
             expiration=record.expiration,
             roles=record.roles,
+            elected=elected,
         )
         self.built[op] = known
         self._by_txid[record.txid] = known

@@ -5,8 +5,8 @@ Nobody is asked: the key of a witness's first block is taken as it comes, every 
 
 from node.audit.findings import Findings
 from node.feed.witness import KEY_OPERATIONS, changed_key
-from processors.hive.block import Block, witness_key
-from processors.hive.errors import HiveDataError, SignatureError
+from processors.hive.block import Block
+from processors.hive.errors import HiveDataError
 
 
 class Witnesses:
@@ -17,12 +17,13 @@ class Witnesses:
         self.keys: dict[str, tuple[bytes, int]] = {}
         self._findings = findings
 
-    def see(self, block: Block) -> None:
-        """Hold the block's signature against the witness's key so far, then take over the keys that it changes."""
+    def see(self, block: Block, key: bytes | None) -> None:
+        """Hold the key that signed a block against the witness's so far, then take over the keys that it changes.
+
+        ``key`` None: its signature recovers to none.
+        """
         name = block.header.witness
-        try:
-            key = witness_key(block.header)
-        except SignatureError:
+        if key is None:
             self._findings.add("witness_key", block.number, f"the signature of {name} recovers to no key", account=name)
             return
         known, count = self.keys.get(name, (key, 0))

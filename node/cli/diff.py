@@ -44,7 +44,7 @@ def diff(peer: str, config_path: Path, as_json: bool) -> None:
         body = {"kind": "unknown", "words": str(error)}
         click.echo(json.dumps(body) if as_json else f"waggle: {error}", err=not as_json)
         sys.exit(UNKNOWN)
-    click.echo(json.dumps(msgspec.to_builtins(found)) if as_json else _text(found))
+    click.echo(json.dumps(msgspec.to_builtins(found)) if as_json else text_of(found))
     sys.exit(EQUAL if found.kind == "equal" else DIFFERENT)
 
 
@@ -67,7 +67,8 @@ async def difference(config: Config, peer: str, tell: Tell) -> Difference:
         return await compare(ours, theirs, genesis, find_keys=find_keys, tell=tell)
 
 
-def _text(found: Difference) -> str:
+def text_of(found: Difference) -> str:
+    """For people."""
     lines = [found.words]
     if len(found.entries) > 1:
         lines.append(f"the first {len(found.entries)} entries:")

@@ -9,8 +9,9 @@ import click
 import msgspec
 
 from node.assembly import load_genesis
-from node.cli.key_options import json_option
-from node.cli.opened import config_option
+from node.cli import life
+from node.cli.history_options import Where, is_named, optional_history
+from node.cli.key_options import FILE, json_option
 from node.config import load_config
 from node.errors import NodeError
 from node.explain import Decoded, Explanation, decode
@@ -23,22 +24,69 @@ from processors.hive.times import time_to_text
 
 @click.command("explain")
 @click.argument("which", metavar="ID")
-@config_option
+@click.option("--config", "config_path", type=FILE, help="The node's configuration; not needed with --history.")
+@click.option("--history", is_flag=True, help="Its whole life, replayed: reports, signatures, recasts, its end.")
+@click.option("--genesis", "genesis_path", type=FILE, help="With --history: the group's genesis document.")
+@optional_history
 @json_option
-def explain_command(which: str, config_path: Path, as_json: bool) -> None:
+def explain_command(
+    which: str, config_path: Path | None, history: bool, genesis_path: Path | None, where: Where, as_json: bool
+) -> None:
     """Say what a group transaction does, who signed it, what it lacks, and when it expires.
 
     ID is that of the group transaction (HEIGHT:NUM:PREFIX), a payload (p7), or the beginning of its Hive id. Id and
-    digest are computed from the bytes alone; exit 1 if they are not those that the state shows.
+    digest are computed from the bytes alone; exit 1 if they are not those that the state shows. With --history nothing
+    is asked of a node: its life is replayed from the blocks of an archive, a block_log or a HAF database.
 
     Example:  waggle explain 61500:61450:3735928559 --config config.toml
     """
+    if history:
+        _tell_lives(which, _genesis_of(config_path, genesis_path), _source_of(config_path, where), as_json)
+        return
+    if config_path is None or is_named(where) or genesis_path is not None:
+        raise click.UsageError("name the node's --config; or add --history to replay a history with --genesis")
+    _tell_now(which, config_path, as_json)
+
+
+def _genesis_of(config_path: Path | None, genesis_path: Path | None) -> Genesis:
+    if genesis_path is None and config_path is None:
+        raise click.UsageError("--history needs --genesis, or the node's --config")
+    return load_genesis(genesis_path if genesis_path is not None else load_config(_needed(config_path)).genesis)
+
+
+def _source_of(config_path: Path | None, where: Where) -> Where:
+    """What is named; else the archive that the node fills."""
+    if is_named(where) or config_path is None:
+        if not is_named(where):
+            raise click.UsageError("--history needs a source: --archive FOLDER, --block-log PATH or --haf DSN")
+        return where
+    archive = load_config(config_path).feed.archive
+    if archive is None:
+        raise NodeError("this node keeps no archive of blocks (feed.archive): name one with --archive")
+    return Where(archive=archive)
+
+
+def _needed(path: Path | None) -> Path:
+    assert path is not None
+    return path
+
+
+def _tell_lives(which: str, genesis: Genesis, where: Where, as_json: bool) -> None:
+    found = life.lives(genesis, where, which, quiet=as_json)
+    if as_json:
+        click.echo(json.dumps([life.as_value(one, genesis) for one in found]))
+    else:
+        click.echo("\n\n".join("\n".join(life.in_words(one, genesis)) for one in found))
+
+
+def _tell_now(which: str, config_path: Path, as_json: bool) -> None:
     config = load_config(config_path)
     genesis = load_genesis(config.genesis)
     found = asyncio.run(explained(config, genesis, which))
     if not found.found and not found.status:
         raise NodeError(
-            f"{which}: nothing like that is out, waits, or ended lately: `waggle pending` shows what there is"
+            f"{which}: nothing like that is out, waits, or ended lately: `waggle pending` shows what there is, and "
+            f"`waggle explain --history` what there was"
         )
     shown = [_judged(one, genesis) for one in found.found]
     if as_json:

@@ -13,6 +13,9 @@ from state.errors import StateError
 #: Where each command lives; it is imported when it is needed, so that a short one starts at once.
 COMMANDS = {
     "approve": "node.cli.approve:approve",
+    "archive": "node.cli.archive:archive",
+    "at": "node.cli.at:at_command",
+    "bisect": "node.cli.bisect:bisect_command",
     "cancel": "node.cli.gov:cancel",
     "completion": "node.cli.completion:completion",
     "devnet": "node.cli.devnet:devnet",
@@ -31,6 +34,8 @@ COMMANDS = {
     "leave": "node.cli.membership:leave",
     "pending": "node.cli.gov:pending",
     "propose": "node.cli.propose:propose",
+    "prove": "node.cli.prove:prove_command",
+    "replay": "node.cli.replay:replay_command",
     "resume": "node.cli.gov:resume",
     "rewind": "node.cli.state:rewind",
     "run": "node.cli.run:run",
@@ -39,6 +44,7 @@ COMMANDS = {
     "snapshot": "node.cli.snapshots:snapshot",
     "status": "node.cli.status:status",
     "unpropose": "node.cli.propose:unpropose",
+    "verify-proof": "node.cli.prove:verify_command",
     "veto": "node.cli.propose:veto",
     "vote": "node.cli.propose:vote",
 }

@@ -6,8 +6,13 @@ from types import TracebackType
 
 from node.errors import FeedError
 from node.feed.archive import Archive
+from node.history.reading import Order, read_ahead
+from node.history.sifted import Looked
 from processors.hive.block import Block, read_block
 from processors.hive.chain import Chain
+
+#: Processes that read: to unpack and look through a full block takes longer than to apply it.
+_WORKERS = 2
 
 
 class Archived:
@@ -33,6 +38,27 @@ class Archived:
             follow(self.name, block, first, previous)
             previous, first = block.id, first + 1
             yield block
+
+    def looked_at(
+        self, first: int, last: int, group: str, prefix: str, *, prove: bool, witnesses: bool
+    ) -> Iterator[tuple[Block, Looked]]:
+        """The blocks, sifted for a group, and what was seen of them whole: read by processes of their own.
+
+        Raises ArchiveError, FeedError.
+        """
+        order = Order(
+            folder=str(self._archive.folder),
+            chain=self._chain,
+            group=group,
+            prefix=prefix,
+            first=first,
+            last=last,
+            place=0,
+            workers=_WORKERS,
+            prove=prove,
+            witnesses=witnesses,
+        )
+        return read_ahead(order)
 
     def close(self) -> None:
         """Nothing stays open."""

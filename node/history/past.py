@@ -7,15 +7,19 @@ from pathlib import Path
 
 from node.assembly import open_state
 from node.errors import FeedError
+from node.history.archived import Archived
+from node.history.sifted import Looked
 from node.history.source import History
 from processors.engine import apply_block, begin
 from processors.genesis import Genesis
-from processors.hive.errors import HiveDataError
+from processors.hive.block import Block
+from processors.hive.errors import HiveDataError, UnprovenBlockError
 from state.snapshot import heights, read_chunks, read_manifest, restore
 from state.state import State
 from state.store import LevelStore
 
 _SHARE = 256  # blocks of one batch
+_MANY = 2_000  # fewer blocks are read in this process
 
 #: Told how many blocks after the genesis it has come.
 Progress = Callable[[int], None]
@@ -44,8 +48,13 @@ def state_at(
             store.close()
 
 
-def advance(state: State, history: History, genesis: Genesis, height: int, progress: Progress) -> None:
-    """Apply the blocks of a history up to ``height``. Raises FeedError, EngineError."""
+def advance(
+    state: State, history: History, genesis: Genesis, height: int, progress: Progress, *, prove: bool = True
+) -> None:
+    """Apply the blocks of a history up to ``height``, each proven unless ``prove`` is False.
+
+    Raises FeedError, EngineError.
+    """
     first = state.height + 1 if state.height >= 0 else genesis.start_block
     if first > height:
         return
@@ -53,10 +62,12 @@ def advance(state: State, history: History, genesis: Genesis, height: int, progr
     if span is None or span[0] > first or span[1] < height:
         held = f"the blocks {span[0]} to {span[1]}" if span is not None else "no block"
         raise FeedError(f"{history.name} holds {held}, needed are {first} to {height}: fetch what is missing")
-    for block in history.blocks(first, height):
+    for block, looked in looked_at(history, genesis, first, height, prove=prove):
         try:
-            if block.is_whole:
+            if looked is None and prove and block.is_whole:
                 block.prove()
+            elif looked is not None and looked.unproven:
+                raise UnprovenBlockError(looked.unproven)
             if state.height < 0:
                 begin(state, genesis, block)
             else:
@@ -66,6 +77,16 @@ def advance(state: State, history: History, genesis: Genesis, height: int, progr
         if block.number % _SHARE == 0 or block.number == height:
             progress(block.number - genesis.start_block + 1)
     state.flush()
+
+
+def looked_at(
+    history: History, genesis: Genesis, first: int, last: int, *, prove: bool, witnesses: bool = False
+) -> Iterator[tuple[Block, Looked | None]]:
+    """The blocks of a history. Many of an archive are looked at by processes of their own, which say what they saw."""
+    if isinstance(history, Archived) and last - first >= _MANY:
+        yield from history.looked_at(first, last, genesis.group, genesis.prefix, prove=prove, witnesses=witnesses)
+    else:
+        yield from ((block, None) for block in history.blocks(first, last))
 
 
 def _begin(place: Path, genesis: Genesis, height: int, snapshots: Path | None) -> None:

@@ -101,10 +101,11 @@ class Block:
 
     __slots__ = ("_body", "chain", "header", "id", "number", "timestamp")
 
-    def __init__(self, header: Header, chain: Chain, body: Body) -> None:
+    def __init__(self, header: Header, chain: Chain, body: Body, identity: bytes = b"") -> None:
+        """``identity``: its id, where it has been computed from the whole header already."""
         self.header = header
         self.chain = chain
-        self.id = block_id(header)
+        self.id = identity or block_id(header)
         self.number = header.number
         self.timestamp = header.timestamp
         self._body = body

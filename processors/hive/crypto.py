@@ -5,6 +5,8 @@ that signing the same digest twice gives the same bytes. Hive's own libraries ch
 signature by the key is as good.
 """
 
+from functools import lru_cache
+
 from processors.hive import crypto_pure
 from processors.hive.errors import SignatureError
 
@@ -17,6 +19,8 @@ except ImportError:  # no wheel for this machine: the same signatures from pure 
 
 ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 _HALF = ORDER // 2
+#: Recoveries that are kept at hand: a signature is looked at when it comes, and again in what it signed.
+_RECOVERED = 1 << 14
 
 
 def sign(secret: bytes, digest: bytes) -> bytes:
@@ -66,6 +70,7 @@ def recover_any(signature: bytes, digest: bytes) -> bytes:
     return _recover(signature[1:] + bytes([(signature[0] - 27) & 3]), digest)
 
 
+@lru_cache(maxsize=_RECOVERED)
 def _recover(compact: bytes, digest: bytes) -> bytes:
     try:
         if not FAST:
