@@ -195,7 +195,7 @@ class Stage:
         self.members = [member_keys(number) for number in range(1, runners + 1)]
         given = authority or strict_authority([m.signing_key for m in self.members])
         values = {"round_length": 50, "report_at": 20, "recast_every": 10, "ripe_rounds": 1} | (parameters or {})
-        document = genesis_document(
+        self.document = document = genesis_document(
             self.members,
             start_block=start,
             parameters=values,

@@ -35,7 +35,7 @@ def plant(name: str) -> Callable[[Callable[[Path], Planted]], Callable[[Path], P
 
 
 def planted(play: Play, **given: Any) -> Planted:
-    return Planted(play.blocks, play.stage.genesis, **given)
+    return Planted(play.blocks, play.stage.genesis, document=play.stage.document, **given)
 
 
 # -- 1: the feed

@@ -1,5 +1,6 @@
 """An honest group on blocks of its own, in which a test plants one thing that is not as it must be."""
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,10 @@ class Play:
     def block(self, *extra: Operation | Transaction, **how: Any) -> Block:
         """One block with everything that is due in it, and ``extra``."""
         return self.stage.block(*self._reports(), *self._signatures(), *self._broadcasts(), *extra, **how)
+
+    def confirmed(self) -> list[str]:
+        """The ids of the group transactions that were sent."""
+        return [json.loads(tx.operations[-1].value["json"])["op"] for tx in self.sent]
 
     def round_end(self) -> None:
         """Honest blocks to the end of the round."""
@@ -151,5 +156,6 @@ class Planted(msgspec.Struct):
 
     blocks: list[Block]
     genesis: Genesis
+    document: dict[str, Any] = {}
     snapshots: Path | None = None
     trusted: dict[int, bytes] = {}
