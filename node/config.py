@@ -28,12 +28,19 @@ class SignerConfig(msgspec.Struct, frozen=True):
 
 
 class FeedConfig(msgspec.Struct, frozen=True):
-    """How blocks are fetched: ``buffer_mb`` bounds what is fetched ahead; ``archive`` None keeps none."""
+    """How blocks are fetched: ``buffer_mb`` bounds what is fetched ahead; ``archive`` None keeps none.
+
+    The past comes from ``block_log`` (with hived's ``dictionaries``) and ``haf`` (a DSN, believed by ``trust``).
+    """
 
     witness: bool = False
     archive: Path | None = None
     buffer_mb: int = 64
     prove_ahead: bool = True
+    block_log: Path | None = None
+    dictionaries: Path | None = None
+    haf: str = ""
+    trust: str = ""
 
 
 class HttpConfig(msgspec.Struct, frozen=True):
@@ -117,7 +124,14 @@ def _build(document: dict[str, Any], path: Path) -> Config:
             _at(get("signer", "url"), base), *(file("signer", key) for key in ("certificate", "key", "authority"))
         ),
         feed=FeedConfig(
-            get("feed", "witness"), file("feed", "archive"), get("feed", "buffer_mb"), get("feed", "prove_ahead")
+            witness=get("feed", "witness"),
+            archive=file("feed", "archive"),
+            buffer_mb=get("feed", "buffer_mb"),
+            prove_ahead=get("feed", "prove_ahead"),
+            block_log=file("feed", "block_log"),
+            dictionaries=file("feed", "dictionaries"),
+            haf=get("feed", "haf"),
+            trust=get("feed", "trust"),
         ),
         http=HttpConfig(
             get("http", "listen"),

@@ -22,6 +22,7 @@ from node.feed.watch import WitnessCheck
 from node.files import DISK
 from node.keeping import Blocks, Snapshots
 from node.metrics import Metrics
+from node.past_feed import replay_past
 from node.retry import retry, unless_stopped
 from node.runtime import Runtime
 from node.served import Node, keeper
@@ -175,8 +176,15 @@ def _wire(
     feed.ahead = lambda first, last: Ahead(feed, first, last, buffer=buffer, reader=reader).ranges()
     if config.feed.witness:
         feed.check_witness = WitnessCheck(feed, core.genesis.chain.address_prefix, runtime.log)
-    if blocks is not None:
-        runtime.before_first = lambda: blocks.replay(core, stop)
+
+    async def before_first() -> None:
+        if blocks is not None:
+            await blocks.replay(core, stop)
+        await replay_past(config.feed, core, runtime.log, stop)
+        if blocks is not None:
+            blocks.look_behind(core.state.height)
+
+    runtime.before_first = before_first
 
     def took(given: Given) -> None:
         height = given.block.number

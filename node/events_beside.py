@@ -25,6 +25,22 @@ _KEEPING: dict[str, Event] = {
         {"height": "block", "last?": "newest block of the archive", "ends?": "why it goes no further"},
         "The state is built from the archive of blocks, each proven anew.",
     ),
+    "past_replay": Event(
+        "info",
+        {
+            "source": "block_log or HAF database",
+            "height": "block",
+            "last": "its newest block",
+            "caveat": "what of it cannot be proven; empty: nothing",
+        },
+        "The state is built from a source of one's own before servers are asked.",
+    ),
+    "past_failed": Event(
+        "warning",
+        {"height": "block", "error": "why", "remedy": "what comes next"},
+        "A block_log or HAF database cannot be read, or holds what does not follow; the node goes on without it.",
+        "mend what `error` names, or leave feed.block_log, feed.haf out",
+    ),
     "archive_fill": Event(
         "info",
         {"from": "newest block of the archive", "to": "block of the state"},

@@ -50,6 +50,11 @@ class Blocks:
         except ArchiveError as error:
             self._stop(error)
 
+    def look_behind(self, height: int) -> None:
+        """The state came to ``height`` without these blocks: what lies between is fetched when there is time."""
+        if self._archive is not None and self._archive.last is not None and self._archive.last < height:
+            self._is_behind = True
+
     def cut_after(self, height: int) -> None:
         """The state was taken back: the blocks after ``height`` may be of a fork that died, and go.
 

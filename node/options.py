@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from node.history.dsn import REMEDY, holds_password
 from processors.hive.names import is_account_name
 from processors.offered import OFFERED
 
@@ -127,6 +128,10 @@ OPTIONS: dict[str, dict[str, Option]] = {
         "archive": Option(_TEXT, "name a folder for the blocks, or leave it out", ""),
         "buffer_mb": Option(_INT, "64 is usual", 64, _between(1, 4096)),
         "prove_ahead": Option(_FLAG, _SWITCH, True),
+        "block_log": Option(_TEXT, "name hived's block_log, or the folder of its parts, or leave it out", ""),
+        "dictionaries": Option(_TEXT, "name the folder of hived's zstd dictionaries", ""),
+        "haf": Option(_TEXT, "write a DSN without a password, which belongs in ~/.pgpass", ""),
+        "trust": Option(_TEXT, 'write "own-node" if feed.haf is your own', "", _one_of("", "own-node")),
     },
     "http": {
         "listen": Option(_TEXT, 'write "127.0.0.1:8095", or "" for none', "", _address),
@@ -237,6 +242,13 @@ def _together(document: dict[str, Any]) -> list[str]:
         for key in ("certificate", "key", "authority"):
             if not value_of(document, "signer", key):
                 wrong.append(f"signer.{key}: missing: tls:// needs certificate, key and authority")
+    if holds_password(value_of(document, "feed", "haf")):
+        wrong.append(f"feed.haf: {REMEDY}")
+    if value_of(document, "feed", "haf") and value_of(document, "feed", "trust") != "own-node":
+        wrong.append(
+            'feed.trust: missing: what a HAF database filtered cannot be proven; write trust = "own-node" if it is '
+            "your own node's, else leave feed.haf out"
+        )
     if bool(value_of(document, "http", "certificate")) != bool(value_of(document, "http", "key")):
         wrong.append("http.certificate: certificate and key go together: name both or none")
     return wrong

@@ -11,6 +11,7 @@ import msgspec
 
 from node.cli.key_options import FILE
 from node.history.archived import Archived
+from node.history.dsn import REMEDY, holds_password
 from node.history.source import History
 from processors.genesis import Genesis
 
@@ -57,6 +58,8 @@ def _options(function: F, *, required: bool) -> F:
         named = sum(one is not None for one in (archive, block_log, haf))
         if named > 1 or (required and not named):
             raise click.UsageError("name one source of blocks: --archive FOLDER, --block-log PATH or --haf DSN")
+        if haf is not None and holds_password(haf):
+            raise click.UsageError(f"--haf: {REMEDY}")
         return function(*args, where=where, **kwargs)
 
     found: Any = wrapped

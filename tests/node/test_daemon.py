@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from node.config import ApiConfig, FeedConfig, SnapshotConfig
 from node.daemon import run_node
-from node.devnet.founding import found, genesis_document, member_keys, new_chain
+from node.devnet.founding import CHAIN, found, genesis_document, member_keys, new_chain
 from node.devnet.manners import HONEST, manner
 from node.devnet.server import DevnetServer
 from node.devnet.watching import PARAMETERS
@@ -28,6 +28,7 @@ from processors.hive.block import read_block
 from state.snapshot import heights, verify
 from state.state import State
 from state.store import LevelStore, MemoryStore
+from tests.node.history.logs import PLAIN, log_of, packed
 from tests.node.test_runtime import config_for
 
 BLOCKS = 1_500
@@ -335,6 +336,44 @@ def test_an_archive_brings_a_new_node_up_and_servers_the_rest(tmp_path, chain, r
     assert state_of(tmp_path, roots) == BLOCKS
     with Archive.open(tmp_path / "archive", write=False) as archive:
         assert (archive.first, archive.last) == (20, BLOCKS)
+
+
+def test_hiveds_block_log_brings_a_new_node_up_and_servers_the_rest(tmp_path, chain, roots):
+    """Its blocks are proven like a server's; an archive that begins empty has a gap, which servers fill."""
+    raws = [packed(read_block(json.dumps(chain.show_block(n, typed=True)).encode(), CHAIN)) for n in range(1, 1_001)]
+    (tmp_path / "block_log").write_bytes(log_of(raws, PLAIN)[0])
+
+    async def main():
+        async with devnet(chain, HONEST, HONEST) as (_, urls):
+            feed = FeedConfig(block_log=tmp_path / "block_log", prove_ahead=False)
+            node = Running(config(tmp_path, urls, feed=feed))
+            await node.until(reached(1_500))
+            return node
+
+    node = asyncio.run(main())
+    assert node.told("past_replay")[0]["last"] == 1_000 and not node.told("past_failed")
+    assert state_of(tmp_path, roots) == BLOCKS
+
+
+@pytest.mark.parametrize("parts_at", [10, 50])
+def test_a_block_log_of_another_fork_is_left_again(tmp_path, chain, roots, parts_at):
+    """One that parts before the group's first block does not follow; a later one is left as servers' forks are."""
+    other = new_chain(MEMBERS, MEMBERS[0])
+    for number in range(1, 200):
+        other.produce(other.head_time + (6 if number == parts_at else 3))
+    raws = [packed(read_block(json.dumps(other.show_block(n, typed=True)).encode(), CHAIN)) for n in range(1, 200)]
+    (tmp_path / "block_log").write_bytes(log_of(raws, PLAIN)[0])
+
+    async def main():
+        async with devnet(chain, HONEST, HONEST) as (_, urls):
+            feed = FeedConfig(block_log=tmp_path / "block_log", prove_ahead=False)
+            node = Running(config(tmp_path, urls, feed=feed))
+            await node.until(reached(300))
+            return node
+
+    node = asyncio.run(main())
+    assert len(node.told("past_failed")) == (parts_at < 20)
+    state_of(tmp_path, roots)
 
 
 def test_stopped_while_the_archive_is_filled_from_a_silent_server_it_ends(tmp_path, chain):
