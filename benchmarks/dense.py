@@ -1,5 +1,6 @@
-"""A history dense with a group's own operations: reports, signatures, payouts, tokens sent."""
+"""A history dense with a group's own operations: reports, signatures, payouts, votes, tokens sent."""
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,18 +21,9 @@ from state.schema import HEADERS, MS, REJECTED, SIG
 from state.state import State
 from state.store import MemoryStore
 
-NODES = 25
-#: As many payouts as a block can build, each alone, and rounds so short that reports count.
-DENSE = {
-    "round_length": 20,
-    "report_at": 10,
-    "recast_every": 10,
-    "max_in_flight": 20,
-    "max_merge": 1,
-    "history": 200,
-    "trace_keep": 200,
-    "ripe_rounds": 1,
-}
+NODES, _VOTERS, _ROUND = 25, 12, 100
+#: A payout falls due with each block; all else is as it is by default.
+DENSE = {"max_in_flight": 20}
 
 
 def dense_group() -> tuple[Genesis, dict[str, Any], list[MemberKeys]]:
@@ -53,11 +45,11 @@ class Dense:
     """Blocks of a dense history, one after the other; ``accepted`` counts its operations by kind."""
 
     def __init__(self, genesis: Genesis, people: list[MemberKeys]) -> None:
-        self.accepted = {"report": 0, "sig_submit": 0, "ms_signed": 0, "send": 0}
+        self.accepted: Counter[str] = Counter()
         self._genesis = genesis
         self._people = people
         self._maker = Maker(100)
-        self._state = State(MemoryStore(), genesis.hash, round_length=20, trace_keep=200)
+        self._state = State(MemoryStore(), genesis.hash, round_length=_ROUND)
         self._serial = 0
 
     def blocks(self) -> Iterator[bytes]:
@@ -74,15 +66,14 @@ class Dense:
     def _operations(self) -> list[Transaction]:
         number = self._state.height + 1
         reports, (signatures, groups) = list(self._reports(number)), self._signatures(number)
-        sends = [self._send(number) for _ in range(max(1, 2 * len(signatures) - len(reports) - len(groups)))]
-        for name, made in (("report", reports), ("sig_submit", signatures), ("ms_signed", groups), ("send", sends)):
-            self.accepted[name] += len(made)
-        return [*reports, *signatures, *groups, *sends]
+        others = [self._other(number) for _ in range(max(1, 2 * len(signatures) - len(reports) - len(groups)))]
+        self.accepted.update({"report": len(reports), "sig_submit": len(signatures), "ms_signed": len(groups)})
+        return [*reports, *signatures, *groups, *others]
 
     def _reports(self, number: int) -> Iterator[Transaction]:
-        start = (number - 1) // 20 * 20
+        start = (number - 1) // _ROUND * _ROUND
         asked = self._state.need(HEADERS).asked
-        if number != start + 12 or asked is None:
+        if number != start + 52 or asked is None:
             return
         root = self._state.root(start) or b""
         for one in self._people:
@@ -104,10 +95,23 @@ class Dense:
                 signed.append(own(one.account, "sig_submit", {"op": op, "sig": sig.hex()}, number))
         return signed, sent
 
-    def _send(self, number: int) -> Transaction:
+    def _other(self, number: int) -> Transaction:
+        """Tokens sent and votes changed, in turn; of 25 seats 12 vote, so that nothing is ever decided."""
         self._serial += 1
-        sender, to = self._people[self._serial % NODES], self._people[(self._serial + 7) % NODES]
-        return own(sender.account, "send", {"to": to.account, "amount": 1, "memo": str(self._serial)}, number)
+        if self._serial == 1:
+            body = {"name": "absent_rounds", "value": 20, "delay": 28_800, "expires": number + 201_600}
+            return self._own(self._people[0], "propose_change", body, number)
+        if self._serial % 2:
+            turn = self._serial // 2
+            yes = turn // _VOTERS % 2 == 0
+            return self._own(self._people[turn % _VOTERS], "vote", {"id": 1, "yes": yes}, number)
+        to = self._people[(self._serial + 7) % NODES].account
+        body = {"to": to, "amount": 1, "memo": str(self._serial)}
+        return self._own(self._people[self._serial % NODES], "send", body, number)
+
+    def _own(self, who: MemberKeys, name: str, body: dict[str, Any], number: int) -> Transaction:
+        self.accepted[name] += 1
+        return own(who.account, name, body, number)
 
 
 def dense_archive(folder: Path, operations: int) -> tuple[Genesis, dict[str, Any], int, dict[str, int]]:
@@ -120,4 +124,4 @@ def dense_archive(folder: Path, operations: int) -> tuple[Genesis, dict[str, Any
             count += 1
             if sum(dense.accepted.values()) >= operations:
                 break
-    return genesis, document, count, dense.accepted
+    return genesis, document, count, dict(dense.accepted)

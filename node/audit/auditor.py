@@ -13,15 +13,14 @@ from node.audit.payloads import Payloads
 from node.audit.reports import Reports
 from node.audit.transactions import Transactions, records_of
 from node.audit.witnesses import Witnesses
-from node.history.sifted import Looked
+from node.history.sifted import Looked, signers_of
 from processors.context import Context
 from processors.engine import apply_block, begin
 from processors.errors import EngineError, TooOldError
 from processors.genesis import Genesis
 from processors.hive.block import Block, witness_key
-from processors.hive.crypto import recover, recover_as_hived
+from processors.hive.crypto import recover
 from processors.hive.errors import HiveDataError, SignatureError, UnknownOperationError, UnprovenBlockError
-from processors.hive.transaction import signing_digest
 from processors.registry import Rule
 from state.schema import BALANCE, COLLATERAL, MS, OWNER_CHANGES, SIG
 from state.state import State
@@ -70,6 +69,7 @@ class Auditor:
         self._trusted = trusted or {}
         self._supply = -1
         self.witnesses = Witnesses(self.findings)
+        self._looked = Looked()
         self._seen = b""  # the transaction whose signatures were looked at last
 
     # -- the chain
@@ -101,6 +101,7 @@ class Auditor:
             self.findings.add("time_backwards", block.number, words)
         if looked is None:
             looked = self._look(block)
+        self._looked = looked
         if looked.unproven:
             self.findings.add("unproven", block.number, looked.unproven)
         if self._signatures:
@@ -184,25 +185,28 @@ class Auditor:
 
     def _signed(self, ctx: Context, account: str, op: str, sig: bytes) -> None:
         """A signature that the state took: under which key, and is it by that key?"""
-        [key] = [bytes(key) for (_, key), found in ctx.view.walk(SIG, op) if found.sig == sig]  # type: ignore[arg-type]
-        self.transactions.signed(ctx, op, key, account)
-        if self._signatures and recover(sig, ctx.view.need(MS, op).digest) != key:
-            words = f"the state has a signature of {op} under {key.hex()}, which is by another key"
+        key = recover(sig, ctx.view.need(MS, op).digest)
+        found = ctx.view.get(SIG, op, key)
+        if found is None or found.sig != sig:
+            words = f"the state does not have a signature of {op} under {key.hex()}, which made it"
             self.findings.add("state_signature", ctx.height, words, account=account, txid=ctx.txid)
+        self.transactions.signed(ctx, op, key, account)
 
     def _look_at_sender(self, ctx: Context, account: str) -> None:
         """Which keys signed the Hive transaction that carries an operation of ours."""
         if ctx.txid == self._seen:
             return
         self._seen = ctx.txid
-        tx, packed, txid = ctx.block.transaction(ctx.position)
-        digest = signing_digest(packed, self.genesis.chain)
-        for signature in tx.signatures:
-            try:
-                self.senders.setdefault(account, Counter())[recover_as_hived(signature, digest)] += 1
-            except SignatureError:
-                words = f"a signature of {account}'s transaction recovers to no key"
-                self.findings.add("sender_signature", ctx.height, words, account=account, txid=txid)
+        keys = self._looked.signers.get(ctx.position)
+        if keys is None:
+            tx, packed, _ = ctx.block.transaction(ctx.position)
+            keys = signers_of(tx, packed, self.genesis.chain)
+        for key in keys:
+            if key is not None:
+                self.senders.setdefault(account, Counter())[key] += 1
+                continue
+            words = f"a signature of {account}'s transaction recovers to no key"
+            self.findings.add("sender_signature", ctx.height, words, account=account, txid=ctx.txid)
 
     def _native(self, ctx: Context, name: str) -> None:
         self.accepted[name] += 1

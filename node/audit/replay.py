@@ -49,7 +49,7 @@ def replay(
     snapshots = _Snapshots(asked.snapshots, auditor)
     begun = time.monotonic()
     try:
-        how = {"prove": asked.merkle, "witnesses": asked.signatures}
+        how = {"prove": asked.merkle, "signatures": asked.signatures}
         for block, looked in looked_at(history, genesis, genesis.start_block, last, **how):
             auditor.take(block, looked)
             snapshots.look(block.number)

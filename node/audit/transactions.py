@@ -12,15 +12,14 @@ import msgspec
 
 from node.audit.findings import Findings
 from node.audit.reports import Elected
+from node.history.sifted import signers_of
 from processors.context import Context
 from processors.genesis import Genesis
 from processors.hive.authority import required_authorities
 from processors.hive.block import reference_prefix
-from processors.hive.crypto import recover_as_hived
-from processors.hive.errors import SignatureError
 from processors.hive.keys import public_key_to_text
 from processors.hive.operations import Operation, show_operation
-from processors.hive.transaction import Transaction, signing_digest, unpack_transaction
+from processors.hive.transaction import Transaction, unpack_transaction
 from processors.signatures import CANCELLED
 from state.schema import AUTHORITY, HEAD, KEY, MS, Authority, Record
 from state.view import View
@@ -197,15 +196,7 @@ class Transactions:
             self._findings.add("reference_block", ctx.height, words, txid=txid)
 
     def _keys(self, tx: Transaction, packed: bytes) -> list[bytes | None]:
-        """The key of each signature; None of what recovers to none."""
-        digest = signing_digest(packed, self._genesis.chain)
-        found: list[bytes | None] = []
-        for signature in tx.signatures:
-            try:
-                found.append(recover_as_hived(signature, digest))
-            except SignatureError:
-                found.append(None)
-        return found
+        return signers_of(tx, packed, self._genesis.chain)
 
     def _names(self, view: View, keys: list[bytes | None]) -> set[str]:
         """Whose keys they are: a member's name, or the key itself."""

@@ -29,7 +29,11 @@ _TRUST = re.compile(r"([0-9]{1,10}):([0-9a-f]{64})", re.ASCII)
 @genesis_option
 @history_options
 @click.option("--to", type=click.IntRange(min=0), help="The last block; else all there are.")
-@click.option("--quick", is_flag=True, help="Links and ids only: no Merkle roots, no signatures beyond the rules' own.")
+@click.option("--merkle/--no-merkle", default=True, help="Hold each block against its Merkle root, or do not.")
+@click.option(
+    "--signatures/--no-signatures", default=True, help="Recover who signed blocks and transactions, or do not."
+)
+@click.option("--quick", is_flag=True, help="Links and ids only, and the signatures that the rules themselves look at.")
 @click.option("--snapshots", type=FILE, help="A folder of snapshots; each is held against the root that comes out.")
 @click.option("--trust", metavar="HEIGHT:ROOT", multiple=True, help="A root that must come out; may be given again.")
 @click.option("--keep", type=FILE, help="Keep the state in this folder, which must be new; else it is thrown away.")
@@ -39,6 +43,8 @@ def replay_command(
     genesis_path: Path,
     where: Where,
     to: int | None,
+    merkle: bool,
+    signatures: bool,
     quick: bool,
     snapshots: Path | None,
     trust: tuple[str, ...],
@@ -59,8 +65,8 @@ def replay_command(
             raise click.UsageError(f"--report {path}: its name must end in .html or .json")
     asked = Asked(
         to=to,
-        merkle=not quick,
-        signatures=not quick,
+        merkle=merkle and not quick,
+        signatures=signatures and not quick,
         snapshots=snapshots,
         trusted=dict(_trusted(one) for one in trust),
     )

@@ -4,6 +4,7 @@ import itertools
 import json
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,10 +16,16 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from node.cli.progress import progress
+from node.sim.long_plan import draw_long
 from node.sim.plan import KINDS, OBSERVED, Plan, draw
+from node.sim.recording import record
 from node.sim.running import Done, Summary, code_name, keep, kept_file, load_kept, run_seeds, write_report
 from node.sim.shrink import only, shrink
 from node.sim.world import run
+
+#: Of the timeline of a long world that failed.
+_LAST_LINES = 60
 
 
 @click.command()
@@ -47,6 +54,14 @@ from node.sim.world import run
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
     help="Replay a plan that --save wrote: it stays the same when what seeds draw changes.",
 )
+@click.option(
+    "--record",
+    "folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="With --seed: one long history into this new folder, an archive for waggle replay, and what is true of it.",
+)
+@click.option("--blocks", type=click.IntRange(100), help="With --record: so many at least.  [default: 100000]")
+@click.option("--nodes", type=click.IntRange(5, 20), help="With --record: so many members.  [default: 9]")
 @click.option("--json", "as_json", is_flag=True, help="The last line on standard output is a summary for machines.")
 def sim(
     seeds: int,
@@ -61,6 +76,9 @@ def sim(
     shrinks: bool,
     save: Path | None,
     plan_file: Path | None,
+    folder: Path | None,
+    blocks: int | None,
+    nodes: int | None,
     as_json: bool,
 ) -> None:
     """Run whole groups under injected faults, each from a seed, and check at every block that nothing is lost.
@@ -72,12 +90,19 @@ def sim(
     Example:  waggle sim --seeds 100
               waggle sim --seed 17
               waggle sim --seed 17 --shrink
+              waggle sim --seed 17 --record history
     """
     if seed is None and plan_file is None and (kept or shrinks or save):
         raise click.UsageError("--only, --shrink and --save need --seed: which seed is it?")
+    if folder is None and (blocks or nodes):
+        raise click.UsageError("--blocks and --nodes need --record: the folder of a history")
     if resume and report is None:
         raise click.UsageError("--resume needs --report: beside it lie the results to go on from")
     console = Console(stderr=as_json)
+    if folder is not None:
+        if seed is None or plan_file or kept or shrinks or save or report:
+            raise click.UsageError("--record needs --seed, and beside it only --blocks and --nodes")
+        sys.exit(_record(console, draw_long(seed, blocks or 100_000, nodes or 9), folder, as_json))
     if seed is not None or plan_file is not None:
         plan = draw(seed) if seed is not None else _load(plan_file)
         sys.exit(_one(console, plan, _places(plan, kept), shrinks, save, as_json))
@@ -164,6 +189,26 @@ def _describe(console: Console, plan: Plan, places: list[int]) -> None:
         when = f"slots {fault.slot} to {fault.until}"
         words = f"  {place:3} {fault.kind}: {KINDS[fault.kind].what} ({when}) {fault.who}"
         console.print(words, markup=False, highlight=False, soft_wrap=True)
+
+
+# -- a long history
+
+
+def _record(console: Console, plan: Plan, folder: Path, as_json: bool) -> int:
+    begun = time.monotonic()
+    with progress("recording", plan.slots, quiet=as_json, unit="slots") as advance:
+        outcome, told = record(plan, folder, advance)
+    kinds = Counter(one.kind for one in told.findings)
+    words = f"blocks {told.first} to {told.height} in {time.monotonic() - begun:.0f} s, {len(plan.faults)} faults drawn"
+    console.print(f"{folder}: {words}", highlight=False, soft_wrap=True)
+    console.print(f"an auditor must find: {dict(sorted(kinds.items()))}", highlight=False, soft_wrap=True)
+    if not outcome.ok:
+        for line in (*outcome.timeline[-_LAST_LINES:], f"{outcome.invariant} in slot {outcome.slot}:", outcome.detail):
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+    if as_json:
+        found = {"seed": plan.seed, "ok": outcome.ok, "invariant": outcome.invariant, "detail": outcome.detail}
+        click.echo(json.dumps({**found, "blocks": told.height - told.first + 1, "digest": outcome.digest}))
+    return 0 if outcome.ok else 1
 
 
 # -- many seeds

@@ -40,7 +40,7 @@ class Archived:
             yield block
 
     def looked_at(
-        self, first: int, last: int, group: str, prefix: str, *, prove: bool, witnesses: bool
+        self, first: int, last: int, group: str, prefix: str, *, prove: bool, signatures: bool
     ) -> Iterator[tuple[Block, Looked]]:
         """The blocks, sifted for a group, and what was seen of them whole: read by processes of their own.
 
@@ -56,7 +56,7 @@ class Archived:
             place=0,
             workers=_WORKERS,
             prove=prove,
-            witnesses=witnesses,
+            signatures=signatures,
         )
         return read_ahead(order)
 

@@ -40,8 +40,8 @@ class Bad(msgspec.Struct, frozen=True):
 
 
 class Seen(msgspec.Struct, frozen=True):
-    """A block's witness and the key that signed it, empty if it was not looked at; the keys that the block changes,
-    None if it could hold a change that cannot be read.
+    """A block's witness and the key that signed it, empty if its signature recovers to none; the keys that the block
+    changes, None if it could hold a change that cannot be read.
     """
 
     number: int
@@ -99,11 +99,11 @@ class _Check:
             self.bad(block.number, "not_serialised", f"{error}: this version cannot prove it")
         except (HiveDataError, *ANYTHING) as error:
             self.bad(block.number, "unproven", str(error))
-        witness = block.header.witness
         try:
-            self.found.append(Seen(block.number, witness, witness_key(block.header), _changes(block)))
-        except SignatureError as error:
-            self.bad(block.number, "witness_key", f"its signature, as of {witness}, recovers to no key ({error})")
+            key = witness_key(block.header)
+        except SignatureError:
+            key = b""
+        self.found.append(Seen(block.number, block.header.witness, key, _changes(block)))
 
 
 def check(stretch: Stretch) -> Stretched:

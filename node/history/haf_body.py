@@ -80,7 +80,7 @@ class HafBody:
     Whoever asks for words that the database was not asked for, asks in vain: it says no though they may stand there.
     """
 
-    __slots__ = ("_chain", "_counts", "_kept")
+    __slots__ = ("_chain", "_counts", "_kept", "_shown")
 
     is_whole = False
 
@@ -88,6 +88,7 @@ class HafBody:
         self._counts = counts
         self._kept = kept
         self._chain = chain
+        self._shown: list[Any] | None = None
 
     def may_mention(self, words: tuple[bytes, ...], operations: tuple[bytes, ...], names: Names | None) -> bool:
         """As JsonBody answers, but of what was fetched alone."""
@@ -103,12 +104,14 @@ class HafBody:
 
     def transactions(self) -> list[Any]:
         """A value for each; one that was not fetched holds as many operations that are none of Hive's."""
-        return [
-            {"operations": [_SHOWN_NOT_FETCHED] * count}
-            if (kept := self._kept.get(position)) is None
-            else self._show(kept)
-            for position, count in enumerate(self._counts)
-        ]
+        if self._shown is None:
+            self._shown = [
+                {"operations": [_SHOWN_NOT_FETCHED] * count}
+                if (kept := self._kept.get(position)) is None
+                else self._show(kept)
+                for position, count in enumerate(self._counts)
+            ]
+        return self._shown
 
     def transaction(self, index: int) -> Packed:
         """The one at ``index``; of one that was not fetched only the number of its operations is true."""

@@ -80,11 +80,11 @@ def advance(
 
 
 def looked_at(
-    history: History, genesis: Genesis, first: int, last: int, *, prove: bool, witnesses: bool = False
+    history: History, genesis: Genesis, first: int, last: int, *, prove: bool, signatures: bool = False
 ) -> Iterator[tuple[Block, Looked | None]]:
     """The blocks of a history. Many of an archive are looked at by processes of their own, which say what they saw."""
     if isinstance(history, Archived) and last - first >= _MANY:
-        yield from history.looked_at(first, last, genesis.group, genesis.prefix, prove=prove, witnesses=witnesses)
+        yield from history.looked_at(first, last, genesis.group, genesis.prefix, prove=prove, signatures=signatures)
     else:
         yield from ((block, None) for block in history.blocks(first, last))
 

@@ -20,7 +20,7 @@ import msgspec
 from node.errors import FeedError
 from node.feed.segment import SEGMENT_BLOCKS, Frame, frames_of, opened, segment_path, texts_of
 from node.feed.witness import KEY_OPERATIONS
-from node.history.sifted import Entry, Looked, SiftedBody, sift
+from node.history.sifted import Entry, Looked, SiftedBody, sift, signers_of
 from processors.hive.block import Block, Header, block_id, read_block, witness_key
 from processors.hive.chain import Chain
 from processors.hive.errors import HiveDataError, SignatureError, UnprovenBlockError
@@ -50,7 +50,7 @@ class Order(msgspec.Struct, frozen=True):
     place: int
     workers: int
     prove: bool
-    witnesses: bool
+    signatures: bool
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -63,6 +63,7 @@ class Message(msgspec.Struct, frozen=True):
     witnesses: list[str]
     keys: list[bytes | None]
     entries: dict[int, list[Entry]]
+    signers: dict[int, dict[int, list[bytes | None]]]
     unproven: dict[int, str]
     failure: str = ""
 
@@ -92,7 +93,8 @@ def _blocks(message: Message, chain: Chain) -> Iterator[tuple[Block, Looked]]:
         header = Header(previous, timestamp, witness, b"", (), b"")
         body = SiftedBody(message.entries.get(index, []))
         key = message.keys[index] if message.keys else None
-        yield Block(header, chain, body, identity), Looked(message.unproven.get(index, ""), key)
+        looked = Looked(message.unproven.get(index, ""), key, message.signers.get(index, {}))
+        yield Block(header, chain, body, identity), looked
         previous = identity
 
 
@@ -150,7 +152,7 @@ def _messages(order: Order) -> Iterator[Message]:
                 yield work.frame(handle, frame, name)
             turn += 1
     except (FeedError, HiveDataError) as error:
-        yield Message(0, b"", [], [], [], [], {}, {}, str(error))
+        yield Message(0, b"", [], [], [], [], {}, {}, {}, str(error))
 
 
 def _frames(order: Order) -> Iterator[tuple[int, Frame, str]]:
@@ -174,7 +176,7 @@ class _Work:
 
     def __init__(self, order: Order) -> None:
         self._order = order
-        keys = KEY_OPERATIONS if order.witnesses else ()
+        keys = KEY_OPERATIONS if order.signatures else ()
         self._words: tuple[bytes, ...] = (order.group.encode(), order.prefix.encode(), b"account_update", *keys)
 
     def frame(self, handle: int, frame: Frame, name: str) -> Message:
@@ -183,7 +185,7 @@ class _Work:
         skipped, beyond = max(0, order.first - frame.first), max(0, frame.last - order.last)
         texts = texts_of(handle, frame, name)
         texts = texts[skipped : len(texts) - beyond]
-        message = Message(frame.first + skipped, b"", [], [], [], [], {}, {})
+        message = Message(frame.first + skipped, b"", [], [], [], [], {}, {}, {})
         previous = b""
         for index, text in enumerate(texts):
             header, identity = self._look(message, index, text)
@@ -191,7 +193,7 @@ class _Work:
                 raise FeedError(f"{name}: block {header.number} stands where block {message.first + index} must follow")
             message.ids.append(identity)
             message.times.append(header.timestamp)
-            if order.witnesses:
+            if order.signatures:
                 message.witnesses.append(header.witness)
                 message.keys.append(_key(header))
             previous = identity
@@ -215,6 +217,12 @@ class _Work:
             found = sift(block, order.group, order.prefix)
             if found:
                 message.entries[index] = found
+            if found and order.signatures:
+                message.signers[index] = {
+                    position: signers_of(entry[0], entry[1], order.chain)
+                    for position, entry in enumerate(found)
+                    if not isinstance(entry, int)
+                }
         return block.header, block.id
 
 

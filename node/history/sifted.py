@@ -9,9 +9,11 @@ import msgspec
 
 from processors.hive.block import Block
 from processors.hive.body import Names, Packed
-from processors.hive.errors import HiveDataError
+from processors.hive.chain import Chain
+from processors.hive.crypto import recover_as_hived
+from processors.hive.errors import HiveDataError, SignatureError
 from processors.hive.operations import Operation
-from processors.hive.transaction import Transaction
+from processors.hive.transaction import Transaction, signing_digest
 
 #: The name of an operation that was not handed on: none of Hive's, so no rule listens to it.
 NOT_HERE = "not_here"
@@ -26,22 +28,37 @@ Entry = Packed | int
 
 class Looked(msgspec.Struct, frozen=True):
     """What was seen of a whole block: why its transactions are not those of its header (empty = they are, or nobody
-    looked), and the key of its witness's signature (None = there is none, or nobody looked).
+    looked), and the key of its witness's signature (None = there is none, or nobody looked). ``signers``: the keys of
+    the signatures of each transaction that was handed on, by its position; None for what recovers to no key.
     """
 
     unproven: str = ""
     witness_key: bytes | None = None
+    signers: dict[int, list[bytes | None]] = {}
+
+
+def signers_of(tx: Transaction, packed: bytes, chain: Chain) -> list[bytes | None]:
+    """The key of each signature of a transaction, as hived recovers it; None of what recovers to none."""
+    digest = signing_digest(packed, chain)
+    found: list[bytes | None] = []
+    for signature in tx.signatures:
+        try:
+            found.append(recover_as_hived(signature, digest))
+        except SignatureError:
+            found.append(None)
+    return found
 
 
 class SiftedBody:
     """See processors/hive/body.py: all operations keep their places, foreign ones are without name and value."""
 
-    __slots__ = ("_entries",)
+    __slots__ = ("_entries", "_shown")
 
     is_whole = False
 
     def __init__(self, entries: list[Entry]) -> None:
         self._entries = entries
+        self._shown: list[Any] | None = None
 
     def may_mention(self, words: tuple[bytes, ...], operations: tuple[bytes, ...], names: Names | None) -> bool:
         """What is here was chosen because it may."""
@@ -49,12 +66,14 @@ class SiftedBody:
 
     def transactions(self) -> list[Any]:
         """A value for each; one that is not here holds as many operations that are none of Hive's."""
-        return [
-            {"operations": [_SHOWN] * entry}
-            if isinstance(entry, int)
-            else {"operations": [(operation.name, operation.value) for operation in entry[0].operations]}
-            for entry in self._entries
-        ]
+        if self._shown is None:
+            self._shown = [
+                {"operations": [_SHOWN] * entry}
+                if isinstance(entry, int)
+                else {"operations": [(operation.name, operation.value) for operation in entry[0].operations]}
+                for entry in self._entries
+            ]
+        return self._shown
 
     def transaction(self, index: int) -> Packed:
         """The one at ``index``; of one that is not here only the number of its operations is true."""

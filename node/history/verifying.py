@@ -7,6 +7,7 @@ can put a block of his own into the middle of a chain: he would have to sign all
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
@@ -24,7 +25,6 @@ _SHARE, _SHARE_BYTES = 1_024, 16 << 20
 #: For fewer blocks than this no other process is begun.
 _FEW = 2_000
 _AGAIN = 0.3  # seconds: a frame that is being written is whole by then
-_END = 1 << 32
 
 #: Told how many blocks are done.
 Progress = Callable[[int], None]
@@ -80,7 +80,7 @@ class _Order:
         self.count += 1
         if len(self.bad) < KEPT:
             self.bad.append(bad)
-        if bad.kind in ("damaged", "missing", "unproven", "not_serialised"):
+        if bad.kind not in ("not_linked", "witness_key"):
             self.keys.clear()  # it could hold a change: nobody's key is sure any more
 
     def take(self, part: Stretched, file: Path) -> None:
@@ -91,16 +91,20 @@ class _Order:
         for found in part.found:
             if isinstance(found, Bad):
                 self.add(found)
-            elif found.key:
+            else:
                 self._sign(found, file)
         self._end = part.last, part.last_id
 
     def _sign(self, seen: Seen, file: Path) -> None:
         known, count = self.keys.get(seen.witness, (seen.key, 0))
-        if known != seen.key:
+        if not seen.key:
+            words = f"its signature, as of {seen.witness}, recovers to no key"
+            self.add(Bad(seen.number, "witness_key", words, str(file)))
+        elif known != seen.key:
             words = f"{seen.witness} signed with {seen.key.hex()}, its key is {known.hex()}"
             self.add(Bad(seen.number, "witness_key", words, str(file)))
-        self.keys[seen.witness] = known, count + 1
+        if known:
+            self.keys[seen.witness] = known, count + 1
         if seen.changes is None:
             self.keys.clear()
             return
@@ -118,15 +122,16 @@ def verify(asked: Asked, progress: Progress, is_stopped: Callable[[], bool] = la
     jobs = asked.jobs if last - first >= _FEW else 1
     before: list[list[Bad]] = []  # what is bad before each stretch that is on its way
     stretches = _stretches(asked, first, last, before)
-    for part in in_order(check, stretches, jobs):
-        for bad in before.pop(0):
-            order.add(bad)
-        order.take(part, segment_path(asked.folder, part.first))
-        reached = part.last
-        progress(reached - first + 1)
-        if is_stopped():
-            stopped = True
-            break
+    with closing(in_order(check, stretches, jobs)) as parts:
+        for part in parts:
+            for bad in before.pop(0):
+                order.add(bad)
+            order.take(part, segment_path(asked.folder, part.first))
+            reached = part.last
+            progress(reached - first + 1)
+            if is_stopped():
+                stopped = True
+                break
     if not stopped:
         reached = last
         for bad in (bad for some in before for bad in some):
@@ -136,36 +141,39 @@ def verify(asked: Asked, progress: Progress, is_stopped: Callable[[], bool] = la
     return Verified(*found)
 
 
-def remedy(asked: Path, bad: Bad) -> str:
+def remedy(folder: Path, bad: Bad) -> str:
     """What to do about something bad."""
-    again = f"`waggle archive fetch --archive {asked}`"
+    again = f"`waggle archive fetch --archive {folder}`"
     if bad.kind == "missing":
         return f"{again} fetches what is missing"
     if bad.kind == "not_serialised":
         return "a newer version is needed to prove it"
-    starts = starts_of(asked)
     start = bad.number // SEGMENT_BLOCKS * SEGMENT_BLOCKS
+    starts = starts_of(folder)
+    if start + SEGMENT_BLOCKS not in starts and bad.kind == "damaged":
+        return f"{again} cuts it off and fetches it anew (with --from, if nothing is left)"
     if starts and start <= starts[0]:
-        end = start + SEGMENT_BLOCKS - 1
         return (
-            f"fetch the blocks from the archive's first one to {end} into another folder with `waggle archive fetch`, "
-            f"and put its file in the place of {bad.file}"
+            f"fetch the blocks from the archive's first one to {start + SEGMENT_BLOCKS - 1} into another folder with "
+            f"`waggle archive fetch`, and put the file from there in the place of {bad.file}"
         )
     return f"delete {bad.file}, then {again} fetches its blocks anew; ask other servers if the same comes"
 
 
 def span_of(folder: Path) -> tuple[int, int]:
-    """The first and the last block that any file of an archive begins to hold. Raises NodeError if none does."""
-    found: list[Frame] = []
+    """The first and the last block that the files of an archive hold. Raises NodeError if they hold none."""
+    first: int | None = None
+    last = -1
     for start in starts_of(folder):
-        with opened(segment_path(folder, start)) as handle:
-            frames = frames_of(handle)
-        found += frames[:1] + frames[-1:]
-    if not found:
+        frames, _ = _walk(segment_path(folder, start))
+        if first is None:
+            first = frames[0].first if frames else start
+        last = max([last, *(frame.last for frame in frames[-1:])])
+    if first is None or last < first:
         raise NodeError(
             f"{folder} holds no whole block: fill it with `waggle archive fetch` or `waggle archive import`"
         )
-    return found[0].first, max(frame.last for frame in found)
+    return first, last
 
 
 def _within(asked: Asked, first: int, last: int) -> tuple[int, int]:
@@ -180,42 +188,40 @@ def _within(asked: Asked, first: int, last: int) -> tuple[int, int]:
 def _stretches(asked: Asked, first: int, last: int, before: list[list[Bad]]) -> Iterator[Stretch]:
     """What there is to check from ``first`` to ``last``; ``before`` gets what is bad before each, and at the end."""
     bad: list[Bad] = []
-    to_the_end = asked.last is None
-    next_start: int | None = None
-    for start in starts_of(asked.folder):
-        if start > last or start + SEGMENT_BLOCKS <= first:
+    starts = starts_of(asked.folder)
+    after: int | None = None  # the block after the file before
+    for start in starts:
+        if (start > last and asked.last is not None) or start + SEGMENT_BLOCKS <= first:
             continue
         path = segment_path(asked.folder, start)
-        if next_start is not None and start != next_start:
-            words = f"the blocks {next_start} to {start - 1} are not in the archive"
-            bad.append(Bad(next_start, "missing", words, str(segment_path(asked.folder, next_start))))
-        next_start = start + SEGMENT_BLOCKS
-        is_newest = to_the_end and not segment_path(asked.folder, next_start).exists()
-        frames, wrong = _frames(path, start, is_newest)
+        if after is not None and start != after:
+            bad.append(Bad(after, "missing", f"the blocks {after} to {start - 1} are not in the archive", str(path)))
+        after = start + SEGMENT_BLOCKS
+        frames, wrong = _frames(path, start, is_first=start == starts[0], is_newest=start == starts[-1])
         for group in _groups([frame for frame in frames if frame.last >= first and frame.first <= last]):
             before.append(bad)
             bad = []
             begin, end = max(first, group[0].first), min(last, group[-1].last)
             yield Stretch(path, group, begin, end, asked.chain, asked.quick)
-        if wrong is not None and (to_the_end or wrong.number <= last):
+        if wrong is not None and (asked.last is None or wrong.number <= last):
             bad.append(wrong)
     before.append(bad)
 
 
-def _frames(path: Path, start: int, is_newest: bool) -> tuple[list[Frame], Bad | None]:
-    """The frames of a file, and what is wrong behind them, or in them."""
+def _frames(path: Path, start: int, *, is_first: bool, is_newest: bool) -> tuple[list[Frame], Bad | None]:
+    """The frames of a file, and what is wrong behind them, or with all of them."""
     frames, rest = _walk(path)
     if rest and is_newest:
         time.sleep(_AGAIN)
         frames, rest = _walk(path)
-    end = frames[-1].last + 1 if frames else start
-    if frames and (frames[0].first < start or end > start + SEGMENT_BLOCKS):
-        return [], Bad(start, "damaged", f"it holds block {frames[0].first}, which belongs elsewhere", str(path))
+    begin, end = (frames[0].first, frames[-1].last + 1) if frames else (start, start)
+    if begin < start or (begin > start and not is_first) or end > start + SEGMENT_BLOCKS:
+        return [], Bad(start, "damaged", f"it holds the blocks {begin} to {end - 1}, which belong elsewhere", str(path))
     if rest:
-        words = f"the last {rest} bytes of the file, from block {end} on, are no whole frame"
+        words = f"the last {rest} bytes of the file, from block {end} on, are no whole frames"
         return frames, Bad(end, "damaged", words, str(path))
     if not frames or (not is_newest and end < start + SEGMENT_BLOCKS):
-        words = f"the blocks {end} to {start + SEGMENT_BLOCKS - 1} are missing at the end of the file"
+        words = f"the blocks {end} to {start + SEGMENT_BLOCKS - 1} are not in the file"
         return frames, Bad(end, "damaged", words, str(path))
     return frames, None
 

@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
@@ -24,7 +24,7 @@ def cores() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def in_order(function: Callable[[Q], A], questions: Iterable[Q], count: int) -> Iterator[A]:
+def in_order(function: Callable[[Q], A], questions: Iterable[Q], count: int) -> Generator[A, None, None]:
     """What ``function`` answers to each question, in their order, worked out by ``count`` processes (1: by this one).
 
     Raises what ``function`` raises, and NodeError if a process is killed.

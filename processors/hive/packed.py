@@ -55,7 +55,7 @@ class _Place(msgspec.Struct, frozen=True):
 class PackedBody:
     """Transactions as they stand packed in ``data`` from ``begin`` on; unpacked only when somebody asks."""
 
-    __slots__ = ("_begin", "_chain", "_data", "_known", "_unpacked")
+    __slots__ = ("_begin", "_chain", "_data", "_known", "_shown", "_unpacked")
 
     is_whole = True
 
@@ -63,6 +63,7 @@ class PackedBody:
         self._data = data
         self._begin = begin
         self._chain = chain
+        self._shown: list[Any] | None = None
         self._unpacked: list[_Place] | None = None
         self._known: dict[int, Packed] = {}
 
@@ -79,7 +80,11 @@ class PackedBody:
 
     def transactions(self) -> list[Any]:
         """The operations of each, with the values of their bytes. Raises HiveDataError, UnknownOperationError."""
-        return [{"operations": [[op.name, op.value] for op in place.tx.operations]} for place in self._places()]
+        if self._shown is None:
+            self._shown = [
+                {"operations": [[op.name, op.value] for op in place.tx.operations]} for place in self._places()
+            ]
+        return self._shown
 
     def transaction(self, index: int) -> Packed:
         """Its values are those that an API would show: sets sorted and without doubles, however they were packed."""
