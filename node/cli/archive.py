@@ -15,7 +15,7 @@ import msgspec
 
 from node.assembly import load_genesis
 from node.cli.archive_text import api_of, looked, report_of, told
-from node.cli.key_options import FILE, json_option, tell
+from node.cli.key_options import FILE, json_option, tell, warn
 from node.cli.opened import disk_errors
 from node.cli.progress import progress
 from node.config import ApiConfig, load_config
@@ -94,7 +94,7 @@ def fetch_command(
         raise click.UsageError("name the servers: --api URL, several times, or --config with [[api]] in it")
     chosen = _chosen(genesis_path, config_path, tuple(map(api_of, apis)))
     if len({api.operator for api in chosen.apis}) < 2:
-        told("one_operator", {})
+        warn("one operator alone is believed about what is irreversible: name servers of several")
     with disk_errors(folder), Archive.open(folder, write=True) as opened:
         found, number = asyncio.run(_fetch(opened, chosen, first, last, as_json))
     held = f"{folder} holds the blocks {found.first} to {found.last}" if found.last else f"{folder} holds no block"

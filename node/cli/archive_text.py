@@ -19,7 +19,6 @@ _WORDS = {
     "block_refused": "{why}",
     "servers_differ": "{server} has another block {height} ({theirs}) than was fetched ({own})",
     "start_try": "{what}, try {try} of {of}, again in {again_in} s: {error}",
-    "one_operator": "Warning: one operator alone is believed about what is irreversible: name servers of several",
 }
 
 
