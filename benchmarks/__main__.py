@@ -2,7 +2,7 @@
 
 import sys
 
-from benchmarks import archive, block_log, engine, feed, group, lag, memory, snapshot, sync
+from benchmarks import archive, block_log, engine, feed, group, lag, memory, replay, snapshot, sync
 from benchmarks.table import show
 
 PARTS = {
@@ -13,6 +13,7 @@ PARTS = {
     "group": group.all_rows,
     "lag": lag.all_rows,
     "memory": memory.all_rows,
+    "replay": replay.all_rows,
     "snapshot": snapshot.all_rows,
     "sync": sync.all_rows,
 }
