@@ -66,7 +66,7 @@ class Auditor:
         self.blocks = 0
         self._prove = prove
         self._signatures = signatures
-        self._trusted = trusted or {}
+        self._open = dict(trusted or {})  # roots that were given, and not come to yet
         self._supply = -1
         self.witnesses = Witnesses(self.findings)
         self._looked = Looked()
@@ -140,8 +140,9 @@ class Auditor:
         root = state.root(height)
         if root is not None:
             self.last_root = height, root
-            if height in self._trusted and self._trusted[height] != root:
-                words = f"the root of {height} is {root.hex()}, given was {self._trusted[height].hex()}"
+            given = self._open.pop(height, root)
+            if given != root:
+                words = f"the root of {height} is {root.hex()}, given was {given.hex()}"
                 self.findings.add("trusted_root", height, words)
 
     def finish(self) -> None:
@@ -149,6 +150,9 @@ class Auditor:
         self.state.flush()
         if self.state.height >= 0:
             self.check_supply()
+        for height, root in sorted(self._open.items()):
+            words = f"no root of {height} came out to hold {root.hex()} against: roots are those of rounds' ends"
+            self.findings.add("trusted_root", height, words)
 
     def check_supply(self) -> None:
         """Count all tokens: none comes from nowhere."""

@@ -60,6 +60,7 @@ def replay(
     except (FeedError, HiveDataError) as error:
         auditor.findings.add("damaged", auditor.state.height + 1, str(error))
     auditor.finish()
+    snapshots.finish()
     progress(auditor.blocks)
     checks = Checks(asked.merkle, asked.signatures, snapshots.count, len(asked.trusted))
     seconds = time.monotonic() - begun
@@ -92,12 +93,13 @@ class _Snapshots:
         self.count = 0
         self._folder = folder
         self._auditor = auditor
-        self._heights = set(heights(folder)) if folder is not None else set()
+        self._open = set(heights(folder)) if folder is not None else set()
 
     def look(self, height: int) -> None:
         """Verify the snapshot of this height, if there is one."""
-        if height not in self._heights or self._folder is None:
+        if height not in self._open or self._folder is None:
             return
+        self._open.remove(height)
         self.count += 1
         own = self._auditor.state.root(height)
         try:
@@ -107,4 +109,10 @@ class _Snapshots:
             return
         if root != own:
             words = f"the snapshot of {height} has the root {root.hex()}, what comes out is {own.hex() if own else '?'}"
+            self._auditor.findings.add("snapshot", height, words)
+
+    def finish(self) -> None:
+        """A snapshot that the history did not come to is not judged, and that is said."""
+        for height in sorted(self._open):
+            words = f"the snapshot of {height} was not come to: the history ends before, or begins after it"
             self._auditor.findings.add("snapshot", height, words)

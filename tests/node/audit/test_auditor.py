@@ -13,6 +13,7 @@ from processors import signatures, tokens
 from processors.errors import EngineError
 from processors.hive.transaction import Transaction
 from state.schema import SIG
+from state.snapshot import create
 from tests.node.audit.play import Play, Told, altered, audit
 from tests.processors.blocks import custom_json, transfer
 
@@ -154,3 +155,18 @@ def test_marks_say_what_each_account_did_in_each_round():
         "runner03": "aaw",
         "runner04": "aaa",
     }
+
+
+def test_a_root_or_a_snapshot_that_was_not_come_to_is_not_passed_over(tmp_path):
+    play = Play()
+    play.round_end()
+    play.round_end()
+    list(create(play.stage.state.freeze(), tmp_path))
+    for height in (170, 250):
+        _, found = audit(play.blocks, play.stage.genesis, trusted={height: bytes(32)})
+        assert found.deviations == {"trusted_root": 1}
+    good = {200: play.stage.state.root(200)}
+    _, found = audit(play.blocks, play.stage.genesis, trusted=good, snapshots=tmp_path)
+    assert found.good and (found.checks.trusted, found.checks.snapshots) == (1, 1)
+    _, found = audit(play.blocks, play.stage.genesis, to=199, snapshots=tmp_path)
+    assert found.deviations == {"snapshot": 1}
