@@ -104,23 +104,25 @@ class Auditor:
         self._looked = looked
         if looked.unproven:
             self.findings.add("unproven", block.number, looked.unproven)
+        if looked.unknown:
+            self.findings.add("not_serialised", block.number, looked.unknown)
         if self._signatures:
             self.witnesses.see(block, looked.witness_key)
 
     def _look(self, block: Block) -> Looked:
         """Hold a whole block against its Merkle root, and recover its witness's key, as far as that is asked for."""
-        unproven, key = "", None
+        unproven, unknown, key = "", "", None
         if self._prove and block.is_whole:
             try:
                 block.prove()
             except UnprovenBlockError as error:
                 unproven = str(error)
             except HiveDataError as error:
-                raise self._stop("not_serialised", block.number, str(error)) from error
+                unknown = str(error)
         if self._signatures:
             with contextlib.suppress(SignatureError):
                 key = witness_key(block.header)
-        return Looked(unproven, key)
+        return Looked(unproven, key, unknown=unknown)
 
     def _stop(self, kind: str, height: int, words: str) -> Stopped:
         self.findings.add(kind, height, words)

@@ -11,7 +11,7 @@ KINDS: dict[str, tuple[str, str]] = {
     "unproven": ("1", "the transactions of a block are not those under its header's Merkle root"),
     "time_backwards": ("1", "a block is not later than the one before it"),
     "witness_key": ("1", "a witness signs with another key than before, and no operation changed it"),
-    "not_serialised": ("1", "a block holds what this version cannot serialise"),
+    "not_serialised": ("1", "a block holds what this version cannot serialise, and so cannot be proven"),
     "damaged": ("1", "the history cannot be read on"),
     "other_genesis": ("2", "no report of a round is signed for this genesis document"),
     "rules_broken": ("3", "a block cannot be applied to the state by the rules"),

@@ -66,8 +66,8 @@ def advance(
         try:
             if looked is None and prove and block.is_whole:
                 block.prove()
-            elif looked is not None and looked.unproven:
-                raise UnprovenBlockError(looked.unproven)
+            elif looked is not None and (looked.unproven or looked.unknown):
+                raise UnprovenBlockError(looked.unproven or looked.unknown)
             if state.height < 0:
                 begin(state, genesis, block)
             else:

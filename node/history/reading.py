@@ -65,6 +65,7 @@ class Message(msgspec.Struct, frozen=True):
     entries: dict[int, list[Entry]]
     signers: dict[int, dict[int, list[bytes | None]]]
     unproven: dict[int, str]
+    unknown: dict[int, str]
     failure: str = ""
 
 
@@ -93,7 +94,8 @@ def _blocks(message: Message, chain: Chain) -> Iterator[tuple[Block, Looked]]:
         header = Header(previous, timestamp, witness, b"", (), b"")
         body = SiftedBody(message.entries.get(index, []))
         key = message.keys[index] if message.keys else None
-        looked = Looked(message.unproven.get(index, ""), key, message.signers.get(index, {}))
+        words = message.unproven.get(index, ""), message.unknown.get(index, "")
+        looked = Looked(words[0], key, message.signers.get(index, {}), words[1])
         yield Block(header, chain, body, identity), looked
         previous = identity
 
@@ -152,7 +154,7 @@ def _messages(order: Order) -> Iterator[Message]:
                 yield work.frame(handle, frame, name)
             turn += 1
     except (FeedError, HiveDataError) as error:
-        yield Message(0, b"", [], [], [], [], {}, {}, {}, str(error))
+        yield Message(0, b"", [], [], [], [], {}, {}, {}, {}, str(error))
 
 
 def _frames(order: Order) -> Iterator[tuple[int, Frame, str]]:
@@ -185,7 +187,7 @@ class _Work:
         skipped, beyond = max(0, order.first - frame.first), max(0, frame.last - order.last)
         texts = texts_of(handle, frame, name)
         texts = texts[skipped : len(texts) - beyond]
-        message = Message(frame.first + skipped, b"", [], [], [], [], {}, {}, {})
+        message = Message(frame.first + skipped, b"", [], [], [], [], {}, {}, {}, {})
         previous = b""
         for index, text in enumerate(texts):
             header, identity = self._look(message, index, text)
@@ -213,6 +215,8 @@ class _Work:
                 block.prove()
             except UnprovenBlockError as error:
                 message.unproven[index] = str(error)
+            except HiveDataError as error:
+                message.unknown[index] = str(error)
         if may_concern:
             found = sift(block, order.group, order.prefix)
             if found:

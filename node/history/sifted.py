@@ -30,11 +30,13 @@ class Looked(msgspec.Struct, frozen=True):
     """What was seen of a whole block: why its transactions are not those of its header (empty = they are, or nobody
     looked), and the key of its witness's signature (None = there is none, or nobody looked). ``signers``: the keys of
     the signatures of each transaction that was handed on, by its position; None for what recovers to no key.
+    ``unknown``: what of it this version cannot serialise, so that it cannot be proven.
     """
 
     unproven: str = ""
     witness_key: bytes | None = None
     signers: dict[int, list[bytes | None]] = {}
+    unknown: str = ""
 
 
 def signers_of(tx: Transaction, packed: bytes, chain: Chain) -> list[bytes | None]:
