@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup devnet test sim sim-night check format bench mutants clean
+.PHONY: setup devnet test sim sim-night history check format bench mutants clean
 
 setup: $(STAMP)
 
@@ -26,6 +26,10 @@ sim-night: setup
 	@mkdir -p sim-night
 	@nohup $(BIN)/waggle sim --seeds 10000 --resume --report sim-night/report.json --json > sim-night/log 2>&1 &
 	@echo "running: each seed's result is added to sim-night/report.seeds.jsonl, the summary comes at the end"
+
+# A group's life of 100,000 blocks, recorded, and replayed by waggle replay: it must find what is so, and nothing else.
+history: setup
+	@$(BIN)/python -m tools.history $(ARGS)
 
 check: setup
 	@$(BIN)/ruff check .

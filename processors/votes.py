@@ -3,6 +3,7 @@
 from processors.context import Context
 from processors.errors import Rejected
 from state.schema import RUNNER, VOTE, Vote
+from state.view import View
 
 #: Blocks for which votes count that are not about proposals: a day, whatever the parameters say.
 VOTE_LIFE = 28_800
@@ -33,11 +34,15 @@ def cast(ctx: Context, what: str, account: str, yes: bool | None) -> None:
 
 def count(ctx: Context, what: str) -> tuple[int, int, int]:
     """(votes for, votes against, seats)."""
-    seats = {account for (account,), _ in ctx.view.walk(RUNNER)}
+    seats = ctx.view.derive(RUNNER, _seats)
     found = [
         vote.yes for (_, account), vote in ctx.view.walk(VOTE, what) if account in seats and _is_alive(ctx, what, vote)
     ]
     return found.count(True), found.count(False), len(seats)
+
+
+def _seats(view: View) -> frozenset[str]:
+    return frozenset(str(account) for (account,), _ in view.walk(RUNNER))
 
 
 def is_third(ctx: Context, what: str) -> bool:

@@ -61,6 +61,7 @@ class Auditor:
         self.traces: dict[int, bytes | None] = {}
         self.roots: dict[int, bytes] = {}
         self.known: dict[bytes, Known] = {}  # by transaction id
+        self.heard: Callable[[int], None] = lambda number: None  # told of each block once it is checked
         self.payloads: dict[int, Payload] = {}  # every payload that was ever queued, as it was last seen
         self.last_seen: dict[int, int] = {}  # payload -> height
         self.executed: dict[int, bytes] = {}  # payload -> transaction
@@ -88,7 +89,7 @@ class Auditor:
         self._supply = 0
         self._authority: dict[str, Authority] = {}
         self._waiting: set[int] = set()
-        self._carried: dict[int, int] = {}  # payload -> transactions that were built for it
+        self._carried: dict[int, list[Known]] = {}  # payload -> transactions that were built for it
         self._said: set[tuple[str, str]] = set()
         self._left: set[str] = set()  # who gave up a seat since the last tally
         self._runners = {runner.account for runner in genesis.runners}
@@ -174,6 +175,7 @@ class Auditor:
             check_bounds(state, self.genesis, number)
             self.treasurer.round(state, number)
         demand(self._tokens() == self._supply, "supply", f"{self._tokens()} tokens instead of {self._supply}")
+        self.heard(number)
 
     def _tokens(self) -> int:
         liquid = sum(entry.liquid for _, entry in self.state.walk(BALANCE))
@@ -239,16 +241,15 @@ class Auditor:
             is_open = self.state.need(TALLY).is_open
             demand(not is_open, "open_round", f"{op!s} was built at {number}, and the last tally agreed on nothing")
             for payload in record.payloads:
-                for other in self.known.values():
-                    if payload in other.payloads:
-                        demand(
-                            self._times[number] >= other.expiration and payload not in self.executed,
-                            "two_alive",
-                            f"payload {payload} is built into {op!s} while {other.op} can be included",
-                        )
+                for other in self._carried.get(payload, ()):
+                    demand(
+                        self._times[number] >= other.expiration and payload not in self.executed,
+                        "two_alive",
+                        f"payload {payload} is built into {op!s} while {other.op} can be included",
+                    )
             known = Known(str(op), record.txid, record.payloads, record.expiration, record.kind)
             for payload in record.payloads:
-                self._carried[payload] = self._carried.get(payload, 0) + 1
+                self._carried.setdefault(payload, []).append(known)
             self.known[record.txid] = known
             self.treasurer.record(self.state, str(op), record, number)
 
@@ -264,7 +265,7 @@ class Auditor:
                 self.counts["requeues"] += 1
                 if not entry.out:
                     self.treasurer.expired(payload)
-            over = self._carried[payload] - 1 if entry.out else entry.expiries
+            over = len(self._carried[payload]) - 1 if entry.out else entry.expiries
             words = f"payload {payload} has {entry.expiries} expiries, {over} transactions of it are over"
             demand(entry.expiries == over < max(2, self.genesis.params.max_attempts), "attempts", words)
         for payload in self._waiting - waiting.keys():

@@ -22,29 +22,29 @@ class Injector:
     def __init__(self, scene: Scene) -> None:
         self._scene = scene
         self._waiting = sorted(scene.plan.faults, key=lambda fault: fault.slot)
-        self._active: list[Fault] = []
-        people = PeoplesFaults(scene, self._active)
+        self.active: list[Fault] = []
+        people = PeoplesFaults(scene, self.active)
         self._hands = (people, MachinesFaults(scene, people), OperatorsFaults(scene), Politics(scene))
 
     def slot(self, slot: int) -> None:
         """Begin, go on with, and end what is due."""
-        for fault in [fault for fault in self._active if fault.until < slot]:
-            self._active.remove(fault)
+        for fault in [fault for fault in self.active if fault.until < slot]:
+            self.active.remove(fault)
             self._call("end", fault)
             self._scene.note("fault", f"end {fault.kind}", who=fault.who)
         while self._waiting and self._waiting[0].slot <= slot:
             fault = self._waiting.pop(0)
             self._scene.note("fault", fault.kind, who=fault.who, until=fault.until, server=fault.server, n=fault.n)
-            self._active.append(fault)
+            self.active.append(fault)
             self._call("begin", fault)
-        for fault in self._active:
+        for fault in self.active:
             self._call("during", fault)
         if slot == self._scene.plan.quiet:
             self._calm()
 
     def lies_of(self, account: str) -> list[Fault]:
         """How a member cheats now."""
-        return [fault for fault in self._active if fault.who == account and fault.kind in OF_TRAITORS]
+        return [fault for fault in self.active if fault.who == account and fault.kind in OF_TRAITORS]
 
     def handler(self, when: str, kind: str) -> Callable[[Fault], None] | None:
         """What is done for a kind of fault when it begins, at every slot while it lasts, or when it ends."""

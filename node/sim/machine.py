@@ -72,6 +72,7 @@ class Machine:
         self.snapshots = snapshots
         self.snapshot_wanted = False  # make one when the next round ends
         self.is_gone = False
+        self.is_thrifty = False  # its operator replays no whole history where a snapshot will do
         self.life = 0  # another one after its store was replaced
         self.paused_until = 0
         self.die_at_broadcast: tuple[str, Callable[[], None]] | None = None
@@ -228,7 +229,7 @@ class Machine:
         self.watcher.told(self, "stopped", {"error": str(error)})
         if isinstance(error, FeedError) and "does not follow ours" in str(error):
             self._not_followed += 1
-        if isinstance(error, StoreDamagedError):
+        if isinstance(error, StoreDamagedError) or (self._not_followed >= _PATIENCE and self.is_thrifty):
             repair(self)
         elif self._not_followed >= _PATIENCE:
             self.wipe()

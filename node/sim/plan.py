@@ -181,8 +181,8 @@ def draw(seed: int) -> Plan:
     length = 100 if is_long else 20
     nodes = random.randint(5, 6) if is_long else random.randint(5, 9)
     spares = random.randint(0, min(2, nodes - 4))
-    lifetimes = [_lifetime(random, is_long), _lifetime(random, is_long)]
-    parameters = _parameters(random, length, lifetimes, nodes - spares)
+    lifetimes = [draw_lifetime(random, is_long), draw_lifetime(random, is_long)]
+    parameters = draw_parameters(random, length, lifetimes, nodes - spares)
     rounds = max(30, 2 * max(lifetimes) + 1)
     quiet = (rounds - max(lifetimes) - 5) * length
     traitors = _traitors(random, nodes - spares)
@@ -205,12 +205,12 @@ def draw(seed: int) -> Plan:
         faults=(),
         servers=random.choice([SERVERS, SERVERS, SERVERS + 1, SERVERS + 2]),
     )
-    faults = _faults(random, plan)
-    plan = msgspec.structs.replace(plan, faults=faults, payouts=_payouts(random, plan, faults))
-    return _govern(Random(f"waggle sim politics {seed}"), plan)
+    faults = draw_faults(random, plan)
+    plan = msgspec.structs.replace(plan, faults=faults, payouts=draw_payouts(random, plan, faults))
+    return draw_govern(Random(f"waggle sim politics {seed}"), plan)
 
 
-def _govern(random: Random, plan: Plan) -> Plan:
+def draw_govern(random: Random, plan: Plan) -> Plan:
     """Half of the seeds have governance: tokens, limits that matter, and members who use them."""
     if random.random() < 0.5:
         return plan
@@ -237,12 +237,12 @@ def _govern(random: Random, plan: Plan) -> Plan:
     )
 
 
-def _lifetime(random: Random, is_long: bool) -> int:
+def draw_lifetime(random: Random, is_long: bool) -> int:
     """In rounds; short ones more often, so that expiry happens often."""
     return random.randint(6, 8) if is_long else min(random.randint(6, 20), random.randint(6, 20))
 
 
-def _parameters(random: Random, length: int, lifetimes: list[int], runners: int) -> dict[str, Any]:
+def draw_parameters(random: Random, length: int, lifetimes: list[int], runners: int) -> dict[str, Any]:
     round_seconds = 3 * length
     rules = random.choice([27, 28])
     header, payload = (rounds * round_seconds for rounds in lifetimes)
@@ -278,7 +278,7 @@ def _traitors(random: Random, runners: int) -> tuple[str, ...]:
     return tuple(sorted(random.sample([name_of(n) for n in range(2, runners + 1)], random.choice([0, most, most]))))
 
 
-def _faults(random: Random, plan: Plan) -> tuple[Fault, ...]:
+def draw_faults(random: Random, plan: Plan) -> tuple[Fault, ...]:
     """Each seed has some kinds only: so rare combinations come together often."""
     share = random.choice([0.03, 0.12, 0.2, 0.35])
     found = []
@@ -314,7 +314,7 @@ def _fault(random: Random, plan: Plan, kind: str, how: Kind) -> Fault | None:
     return Fault(kind, slot, max(slot, until), who, server % plan.servers, n)
 
 
-def _payouts(random: Random, plan: Plan, faults: tuple[Fault, ...]) -> tuple[dict[str, Any], ...]:
+def draw_payouts(random: Random, plan: Plan, faults: tuple[Fault, ...]) -> tuple[dict[str, Any], ...]:
     """Standing payouts of the genesis: good ones, and those that Hive will never take."""
     length = plan.parameters["round_length"]
     found = [_payout(RECEIVER, 10 + n, length * random.randint(1, 4) + random.randint(0, 9)) for n in range(2)]

@@ -42,16 +42,15 @@ class Scene:
             list(self.members.values()), runners[0], rules=plan.parameters["hive_rules"], lag=plan.lag
         )
         length = plan.parameters["round_length"]
-        self.genesis = found(
-            genesis_document(
-                runners,
-                start_block=length,
-                parameters=plan.parameters,
-                collateral=plan.collateral,
-                balances=plan.balances,
-                payouts=list(plan.payouts),
-            )
+        self.document = genesis_document(
+            runners,
+            start_block=length,
+            parameters=plan.parameters,
+            collateral=plan.collateral,
+            balances=plan.balances,
+            payouts=list(plan.payouts),
         )
+        self.genesis = found(self.document)
         for _ in range(length + plan.lag):
             self.chain.produce()
         self.born = self.chain.head_time

@@ -20,7 +20,7 @@ from node.sim.lies import lie
 from node.sim.liveness import Liveness
 from node.sim.machine import Machine
 from node.sim.outcome import Outcome, Violation
-from node.sim.plan import SLOT_MS, Plan
+from node.sim.plan import SLOT_MS, Fault, Plan
 from node.sim.scene import Scene
 from node.sim.watch import Watch
 from node.sim.watched import Applied
@@ -127,6 +127,10 @@ class World(Scene):
         shown = "".join(traceback.format_exception(error))
         self.judge.fail("crash", f"{machine.name}: {shown}")
 
+    def lied(self, fault: Fault, sent: list[Transaction]) -> None:
+        """A member that cheats sends this in place of what its node wanted to send."""
+        self.count_once(fault)
+
     # -- inside
 
     def _submit(self, name: str, tx: Transaction) -> None:
@@ -140,7 +144,7 @@ class World(Scene):
         for fault in self.injector.lies_of(machine.account):
             sent = lie(fault.kind, tx, machine.member, machine.keys, self.genesis, machine.rotations())
             if sent is not None:
-                self.count_once(fault)
+                self.lied(fault, sent)
                 for each in sent:
                     self.chain.submit(each)
                 return
@@ -168,7 +172,7 @@ def _is_groups(tx: Transaction) -> bool:
 
 
 @contextmanager
-def _keys_recovered_once() -> Iterator[None]:
+def keys_recovered_once() -> Iterator[None]:
     """Every machine of a world recovers the same keys from the same signatures: here each is computed once."""
     genuine = crypto._recover
     crypto._recover = lru_cache(maxsize=1 << 16)(genuine)
@@ -183,7 +187,7 @@ def run(plan: Plan) -> Outcome:
     has_files = plan.on_disk or any(fault.kind == "snapshot_restored" for fault in plan.faults)
     scratch = Path(tempfile.mkdtemp(prefix="waggle-sim-")) if has_files else None
     try:
-        with _keys_recovered_once():
+        with keys_recovered_once():
             return World(plan, scratch).run()
     except Exception as error:  # noqa: BLE001 - a world that cannot even begin fails its seed, and no other
         shown = "".join(traceback.format_exception(error))
