@@ -22,11 +22,12 @@ from processors.hive.block import Block, witness_key
 from processors.hive.crypto import recover
 from processors.hive.errors import HiveDataError, SignatureError, UnknownOperationError, UnprovenBlockError
 from processors.registry import Rule
-from state.schema import BALANCE, COLLATERAL, MS, OWNER_CHANGES, SIG
+from state.schema import BALANCE, COLLATERAL, MS, NODE, OWNER_CHANGES, SIG
 from state.state import State
 
 #: Seconds within which Hive allows two changes of the owner authority (hived: HIVE_OWNER_UPDATE_LIMIT).
 OWNER_LIMIT = 3_600
+_UNREADABLE = (KeyError, TypeError, ValueError, AttributeError, IndexError, ArithmeticError, RecursionError)
 _SHARE = 256  # blocks that share a batch
 #: Rounds between two counts of all tokens: it takes a walk through every balance.
 _SUPPLY_ROUNDS = 16
@@ -70,6 +71,7 @@ class Auditor:
         self._supply = -1
         self.witnesses = Witnesses(self.findings)
         self._looked = Looked()
+        self._owner_changes: tuple[int, ...] = ()
         self._seen = b""  # the transaction whose signatures were looked at last
 
     # -- the chain
@@ -89,6 +91,9 @@ class Auditor:
             raise self._stop("not_serialised", block.number, str(error)) from error
         except EngineError as error:
             raise self._stop("rules_broken", block.number, str(error)) from error
+        except _UNREADABLE as error:  # no chain holds it: an archive that is false, or a fault of ours
+            words = f"block {block.number} cannot be applied ({type(error).__name__} {error})"
+            raise self._stop("rules_broken", block.number, words) from error
         self._applied(block)
 
     def _check_block(self, block: Block, looked: Looked | None) -> None:
@@ -117,8 +122,8 @@ class Auditor:
                 block.prove()
             except UnprovenBlockError as error:
                 unproven = str(error)
-            except HiveDataError as error:
-                unknown = str(error)
+            except (HiveDataError, *_UNREADABLE) as error:
+                unknown = f"block {block.number} cannot be serialised ({type(error).__name__} {error})"
         if self._signatures:
             with contextlib.suppress(SignatureError):
                 key = witness_key(block.header)
@@ -136,6 +141,7 @@ class Auditor:
                 self.reports.round_ended(state, height)
             if len(self.reports.rounds) % _SUPPLY_ROUNDS == 0:
                 self.check_supply()
+        self.reports.block_applied(state)
         self.transactions.remember_block(height, block.id)
         self.transactions.block_applied(state.derive(MS, records_of), self.reports.elected)
         self.payloads.block_applied(state)
@@ -151,6 +157,8 @@ class Auditor:
         """The history is at its end: what is pending is written, and the last counts are taken."""
         self.state.flush()
         if self.state.height >= 0:
+            self.reports.finish(self.state)
+            self.payloads.finish(self.state)
             self.check_supply()
         for height, root in sorted(self._open.items()):
             words = f"no root of {height} came out to hold {root.hex()} against: roots are those of rounds' ends"
@@ -186,7 +194,8 @@ class Auditor:
         elif rule.name == "sig_refuse" and not code:
             self.transactions.refused(ctx, body["op"], account, body["why"])
 
-        if self._signatures and account != self.genesis.group:  # whose transactions are looked at as a whole
+        is_member = ctx.view.get(NODE, account) is not None  # the group's own transactions are looked at as a whole
+        if self._signatures and is_member and account != self.genesis.group:
             self._look_at_sender(ctx, account)
 
     def _signed(self, ctx: Context, account: str, op: str, sig: bytes) -> None:
@@ -218,6 +227,7 @@ class Auditor:
         self.accepted[name] += 1
         if name in ("recover_account", "request_account_recovery", "change_recovery_account"):
             self.findings.add("recovery", ctx.height, f"{name} names {self.genesis.group}", txid=ctx.txid)
-        times = ctx.view.need(OWNER_CHANGES).times
-        if len(times) == 3 and times[-1] - times[0] < OWNER_LIMIT and times[-1] == ctx.timestamp:
+        times, before = ctx.view.need(OWNER_CHANGES).times, self._owner_changes
+        self._owner_changes = times
+        if times != before and len(times) == 3 and times[-1] - times[0] < OWNER_LIMIT and times[-1] == ctx.timestamp:
             self.findings.add("owner_changes", ctx.height, f"owner changed at {times}", txid=ctx.txid)

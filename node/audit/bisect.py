@@ -13,10 +13,11 @@ import msgspec
 
 from node.assembly import open_state
 from node.errors import FeedError
-from node.history.past import Progress, advance
+from node.history.past import Progress, advance, looked_at
 from node.history.source import History
 from node.sync.difference import EntryDifference, changed_otherwise, words_of
 from node.sync.wire import Changes
+from processors.errors import EngineError
 from processors.genesis import Genesis
 from processors.hive.block import Block
 from processors.hive.errors import HiveDataError
@@ -32,7 +33,8 @@ _TRIVIAL = (HEAD.name, HEAD.key(HEAD.fixed))
 
 
 class Parted(msgspec.Struct, frozen=True):
-    """What was found. ``kind``: equal, or blocks. ``block``: the first that differs; ``height``: the first block after
+    """What was found. ``kind``: equal; blocks; or unproven: all ids are the same, but what one of the two holds is not
+    what its headers say. ``block``: the first that differs; ``height``: the first block after
     which another entry of the state differs than the block's id, -1 if none does as far as both go; ``entries`` are
     those, the first one being ``table``, ``key``, ``ours``, ``theirs``. Transaction ids are hex.
     """
@@ -58,8 +60,7 @@ def bisect(ours: History, theirs: History, genesis: Genesis, progress: Progress)
     else:
         number = _first_other(lambda n: _id(ours, n) == _id(theirs, n), first, last)
     if number is None:
-        words = f"equal: the blocks {first} to {last} are the same in both"
-        return Parted("equal", words, first, last)
+        return _same_ids(ours, theirs, genesis, (first, last), progress)
     mine, yours = _one(ours, number), _one(theirs, number)
     unproven = tuple(words for words in (_unproven(ours, mine), _unproven(theirs, yours)) if words)
     height, entries = _states(ours, theirs, genesis, (number, last), progress) if number > first else (-1, [])
@@ -80,6 +81,32 @@ def bisect(ours: History, theirs: History, genesis: Genesis, progress: Progress)
         height=height,
         entries=tuple(entries),
     )
+
+
+def _same_ids(ours: History, theirs: History, genesis: Genesis, span: tuple[int, int], progress: Progress) -> Parted:
+    """Both end with the same block: so they are equal, if each is linked and holds what its headers say."""
+    first, last = span
+    found = [(history.name, _unsound(history, genesis, span, progress)) for history in (ours, theirs)]
+    wrong = tuple(f"{name}: {words}" for name, words in found if words)
+    if wrong:
+        return Parted("unproven", f"the last blocks are the same, but {'; '.join(wrong)}", first, last, unproven=wrong)
+    return Parted("equal", f"equal: the blocks {first} to {last} are the same in both", first, last)
+
+
+def _unsound(history: History, genesis: Genesis, span: tuple[int, int], progress: Progress) -> str:
+    """Why the blocks of a history are not what they say, from the first that is not; "" if they are."""
+    previous = b""
+    try:
+        for block, looked in looked_at(history, genesis, *span, prove=True):
+            words = (looked.unproven or looked.unknown) if looked is not None else _unproven(history, block)
+            if words or previous not in (b"", block.header.previous):
+                return words or f"block {block.number} does not follow the one before it"
+            previous = block.id
+            if block.number % 1_000 == 0:
+                progress(block.number - span[0])
+    except (FeedError, HiveDataError) as error:
+        return str(error)
+    return ""
 
 
 def _first_other(is_same: Callable[[int], bool], first: int, last: int) -> int | None:
@@ -152,8 +179,11 @@ def _states(
         try:
             one, other = (open_state(genesis, store) for store in stores)
             for height in range(number, last + 1):
-                advance(one, ours, genesis, height, progress, prove=False)
-                advance(other, theirs, genesis, height, progress, prove=False)
+                for state, history in ((one, ours), (other, theirs)):
+                    try:
+                        advance(state, history, genesis, height, progress, prove=False)
+                    except EngineError as error:
+                        raise FeedError(f"{history.name}: {error}") from error
                 found = _differ(one, other, height, genesis)
                 if found:
                     return height, found

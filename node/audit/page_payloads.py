@@ -81,7 +81,7 @@ def _histogram(times: list[int]) -> str:
 
 
 def _scatter(done: list[Wanted], ended: list[Wanted], span: Span) -> str:
-    top = max(_took(one) for one in [*done, *ended]) + 1
+    top = max((_took(one) for one in [*done, *ended]), default=0) + 1
     if top < 10:
         top = 10
 

@@ -65,10 +65,15 @@ class Payloads:
         if active is not self._active and active != self._active:
             self._signers_changed(state, active)
         self._active = active
+        if state.height % self._genesis.params.round_length == 0:
+            self.finish(state)
+
+    def finish(self, state: State) -> None:
+        """The end of a round, or of the history: what the group holds now, if that is another sum than before."""
         treasury = state.derive(TREASURY, _treasury)
-        if treasury is not self._treasury:
+        if treasury is not self._treasury and treasury != self._treasury:
             self.held.append(Held(state.height, treasury))
-            self._treasury = treasury
+        self._treasury = treasury
 
     def _queue_changed(self, state: State, queue: dict[int, Payload], newest: int) -> None:
         for number, payload in queue.items():

@@ -76,9 +76,13 @@ class Proven(msgspec.Struct, frozen=True):
 
     @property
     def blocks(self) -> dict[int, bytes]:
-        """number -> id of every block that the proof leans on."""
-        shown = [one for _, one in self.reports] + ([self.authority_set] if self.authority_set is not None else [])
-        return {one.number: one.block_id for one in shown}
+        """number -> id of every block that the proof leans on; no number has two (:func:`verify`)."""
+        return {one.number: one.block_id for one in self.shown}
+
+    @property
+    def shown(self) -> list[Shown]:
+        """All the evidence."""
+        return [one for _, one in self.reports] + ([self.authority_set] if self.authority_set is not None else [])
 
 
 # -- making
@@ -145,19 +149,20 @@ def verify(proof: Proof, genesis: Genesis) -> Proven:
         raise NodeError(f"the proof is for the genesis {proof.genesis[:80]}, not for {genesis.hash.hex()}")
     try:
         return _verify(proof, genesis)
-    except (ProofError, CodecError, HiveDataError, ValueError) as error:
+    except (ProofError, CodecError, HiveDataError, ValueError, RecursionError) as error:
         raise NodeError(f"the proof does not hold: {error}") from error
 
 
 def _verify(proof: Proof, genesis: Genesis) -> Proven:
-    root = _hex(proof.root, 32)
+    root, length = _hex(proof.root, 32), genesis.params.round_length
+    if proof.height % length or proof.height < genesis.start_block:
+        raise ProofError(f"block {proof.height} ends no round: nobody reports its root")
     table, key, value = _entry(proof.entry, root, genesis)
     authority_table, authority_key, authority = _entry(proof.authority, root, genesis)
     if (authority_table.name, authority_key) != (AUTHORITY.name, ("active",)) or authority is None:
         raise ProofError("it does not hold the active authority")
     set_by = _set_by(proof, genesis, authority)
     reports: list[tuple[Reported, Shown]] = []
-    length = genesis.params.round_length
     for included in proof.reports:
         shown = check(included, genesis.chain)
         said = [one for one in reports_of(shown.tx, genesis) if (one.height, one.root) == (proof.height, root)]
@@ -168,7 +173,10 @@ def _verify(proof: Proof, genesis: Genesis) -> Proven:
         raise ProofError("a report is named twice")
     owners = {runner.signing_key: runner.account for runner in genesis.runners}
     weighed = weigh([one for one, _ in reports], root, authority, owners)
-    return Proven(proof.height, root, table, key, value, weighed, tuple(reports), authority, set_by)
+    proven = Proven(proof.height, root, table, key, value, weighed, tuple(reports), authority, set_by)
+    if any(proven.blocks[one.number] != one.block_id for one in proven.shown):
+        raise ProofError("it names two blocks of one number: one of them is made up")
+    return proven
 
 
 def _set_by(proof: Proof, genesis: Genesis, authority: Authority) -> Shown | None:
@@ -179,7 +187,7 @@ def _set_by(proof: Proof, genesis: Genesis, authority: Authority) -> Shown | Non
         return None
     [included] = proof.authority_set
     shown = check(included, genesis.chain)
-    if _authority_of(shown, genesis) != authority or shown.number > proof.height:
+    if _authority_of(shown, genesis) != authority or not genesis.start_block < shown.number <= proof.height:
         raise ProofError(f"the transaction {shown.txid.hex()} does not set the active authority")
     return shown
 
@@ -222,6 +230,14 @@ def _hex(text: str, size: int) -> bytes:
     if len(raw) != size:
         raise ProofError(f"{size} bytes stand here, not {len(raw)}")
     return raw
+
+
+def sets_authority(block: Block, genesis: Genesis) -> bool:
+    """Whether a block, whole or sifted, sets the group account's active authority."""
+    if not block.may_mention((), _UPDATES, lambda: (genesis.group,)):
+        return False
+    transactions = (block.transaction(position)[0] for position in range(len(block.transactions)))
+    return any(_authority_of(Shown(block.number, block.id, b"", tx), genesis) is not None for tx in transactions)
 
 
 def chain_differs(proven: Proven, ids: Iterator[tuple[int, bytes]]) -> list[str]:

@@ -11,8 +11,9 @@ from processors.hive.crypto import recover
 from processors.hive.errors import SignatureError
 from processors.members import keys_of
 from processors.report import report_digest, round_start
-from state.schema import ROUND, RUNNER
+from state.schema import AUTHORITY, KEY, ROUND, RUNNER
 from state.state import State
+from state.view import View
 
 #: What an account did in a round, one letter each.
 AGREED, WRONG, MISSING, GUEST, ABSENT = "a", "w", "m", "g", "-"
@@ -74,22 +75,59 @@ class Reports:
         self._findings = findings
         self._said: dict[str, bytes] = {}
         self._voices: list[Voice] = []
+        self._roots: dict[int, bytes] = {}  # of every round's end
+        self._keys: set[bytes] = set()  # that ever were in the authority, or a member's
+        self._tables: tuple[Any, Any] = (None, None)
+        self._is_known = False  # whether any report of the history was signed for this genesis
+        #: Reports of accounts that were no members.
+        self.strangers = 0
         self._wrong: list[tuple[int, str, bytes, bytes]] = []  # height, account, root, transaction id
         self._unsigned = 0  # reports of this round whose signature is none for this genesis
 
     def report(self, state: State, ctx: Context, account: str, body: dict[str, Any] | None, code: str) -> None:
         """A report, accepted or not."""
-        seen = self._account(account)
+        if code == "not_member":
+            self.strangers += 1
+        elif code:
+            self._account(account).rejected += 1
         if code:
-            seen.rejected += 1
             self._rejected(ctx, account, body, code)
             return
+        seen, self._is_known = self._account(account), True
         assert body is not None
         seen.reports += 1
         root = self._said[account] = bytes.fromhex(body["root"])
         self._voices.append(Voice(account, ctx.height, ctx.txid.hex()))
         if root != state.root(body["height"]):
             self._wrong.append((ctx.height, account, root, ctx.txid))
+
+    def block_applied(self, state: State) -> None:
+        """A block was applied: which roots and keys there are now."""
+        root = state.root(state.height)
+        if root is not None:
+            self._roots[state.height] = root
+        tables = state.derive(AUTHORITY, _signers), state.derive(KEY, _owned)
+        if tables[0] is not self._tables[0] or tables[1] is not self._tables[1]:
+            self._keys |= tables[0] | tables[1]
+            self._tables = tables
+
+    def finish(self, state: State) -> None:
+        """The history ends in the middle of a round: what was said in it is judged all the same."""
+        start = state.height // self._genesis.params.round_length * self._genesis.params.round_length
+        self._judge(start, state.root(start), None)
+        self._judge_genesis(state.height, start)
+
+    def _judge(self, start: int, own: bytes | None, agreed: bytes | None) -> None:
+        """Name each report of another root, but for those that the group's agreement on it stands for."""
+        for at, account, root, txid in self._wrong:
+            if agreed is None or root != agreed:
+                words = f"{account} reported {root.hex()} for {start}, what comes out is {_hex(own)}"
+                self._findings.add("root_wrong", at, words, account=account, txid=txid)
+
+    def _judge_genesis(self, height: int, start: int) -> None:
+        if self._unsigned and not self._is_known:
+            words = f"{self._unsigned} reports for {start}, and none ever was signed for {self._genesis.hash.hex()}"
+            self._findings.add("other_genesis", height, words)
 
     def round_ended(self, state: State, height: int) -> None:
         """The tally of the round that ends with block ``height`` was taken."""
@@ -103,13 +141,8 @@ class Reports:
             who = ", ".join(found.agreed) if found is not None else ""
             words = f"{who} agreed on {agreed.hex()} for {start}, what comes out is {_hex(own)}"
             self._findings.add("root_agreed", height, words)
-        for at, account, root, txid in self._wrong:
-            if agreed is None or root != agreed:  # else the group's agreement is named, not each of its members
-                words = f"{account} reported {root.hex()} for {start}, what comes out is {_hex(own)}"
-                self._findings.add("root_wrong", at, words, account=account, txid=txid)
-        if self._unsigned and not self._said:
-            words = f"{self._unsigned} reports for {start}, and none of them is signed for {self._genesis.hash.hex()}"
-            self._findings.add("other_genesis", height, words)
+        self._judge(start, own, agreed)
+        self._judge_genesis(height, start)
         self._mark_all(state, own)
         seats = sum(1 for _ in state.walk(RUNNER))
         agreeing = len(found.agreed) if found is not None else 0
@@ -124,22 +157,39 @@ class Reports:
         elif code == "wrong_header" and body is not None:
             words = f"{account} reported {body['hdr']} at {ctx.height}, which this chain does not have"
             self._findings.add("other_header", ctx.height, words, account=account, txid=ctx.txid)
-        elif code == "reported_already" and body is not None:
-            self._second(ctx, account, body)
+        elif code == "reported_already" and body is not None and self._second(ctx, account, body):
+            return
+        elif body is not None:
+            self._signed_false(ctx, account, body, code)
 
-    def _second(self, ctx: Context, account: str, body: dict[str, Any]) -> None:
+    def _signed_false(self, ctx: Context, account: str, body: dict[str, Any], code: str) -> None:
+        """A report that the rules did not count is a lie all the same, if a key of the group signed another root."""
+        height, root = body["height"], bytes.fromhex(body["root"])
+        own = self._roots.get(height)
+        if own is None or own == root or self._signer(body, account) not in self._keys:
+            return
+        words = f"{account} sent a report of {root.hex()} for {height}, signed by a key of the group and rejected "
+        words += f"({code}); what comes out is {own.hex()}"
+        self._findings.add("root_wrong", ctx.height, words, account=account, txid=ctx.txid)
+
+    def _signer(self, body: dict[str, Any], account: str) -> bytes | None:
+        digest = report_digest(self._genesis.hash, body["height"], bytes.fromhex(body["root"]), account)
+        try:
+            return recover(bytes.fromhex(body["sig"]), digest)
+        except SignatureError:
+            return None
+
+    def _second(self, ctx: Context, account: str, body: dict[str, Any]) -> bool:
         """A second report of a round is evidence if it is of another root and signed by the member's own key."""
         root, first = bytes.fromhex(body["root"]), self._said.get(account)
         start = round_start(ctx.height, ctx.params.round_length)
         if first is None or root == first or body["height"] != start:
-            return
-        try:
-            key = recover(bytes.fromhex(body["sig"]), report_digest(self._genesis.hash, start, root, account))
-        except SignatureError:
-            return
-        if key in keys_of(ctx.view, account):
+            return False
+        is_own = self._signer(body, account) in keys_of(ctx.view, account)
+        if is_own:
             words = f"{account} signed {first.hex()} and {root.hex()} for {start}"
             self._findings.add("equivocation", ctx.height, words, account=account, txid=ctx.txid)
+        return is_own
 
     def _mark_all(self, state: State, own: bytes | None) -> None:
         runners = {str(account) for (account,), _ in state.walk(RUNNER)}
@@ -163,6 +213,14 @@ class Reports:
         if found is None:
             found = self.accounts[account] = Attendance(account, len(self.rounds), bytearray())
         return found
+
+
+def _signers(view: View) -> frozenset[bytes]:
+    return frozenset(key for key, _ in view.need(AUTHORITY, "active").keys)
+
+
+def _owned(view: View) -> frozenset[bytes]:
+    return frozenset(bytes(key) for (key,), _ in view.walk(KEY))  # type: ignore[arg-type]
 
 
 def _hex(root: bytes | None) -> str:

@@ -12,11 +12,12 @@ import msgspec
 
 from node.audit.findings import Findings
 from node.audit.reports import Elected
-from node.history.sifted import signers_of
+from node.history.sifted import NOT_FETCHED, NOT_HERE, signers_of
 from processors.context import Context
 from processors.genesis import Genesis
 from processors.hive.authority import required_authorities
 from processors.hive.block import reference_prefix
+from processors.hive.errors import UnknownOperationError
 from processors.hive.keys import public_key_to_text
 from processors.hive.operations import Operation, show_operation
 from processors.hive.transaction import Transaction, unpack_transaction
@@ -26,6 +27,8 @@ from state.view import View
 
 #: Blocks that a transaction's reference can reach back (hived: TaPoS over block_summary).
 TAPOS_BLOCKS = 65_536
+#: What stands for operations that are not here.
+_EMPTY = (NOT_HERE, NOT_FETCHED)
 _ROLES = ("posting", "active", "owner")
 
 
@@ -51,6 +54,7 @@ class Built(msgspec.Struct):
     expiration: int
     roles: tuple[str, ...]
     signed: list[Signed] = []
+    keys: set[bytes] = set()  # of all signatures that the state ever took of it
     refused: list[tuple[str, str, int]] = []  # account, why, height
     ready: list[int] = []
     recasts: list[tuple[int, str]] = []
@@ -85,7 +89,12 @@ class Transactions:
         """A transaction before its operations: if the group account acts in it, hold it against what was built."""
         if not self._may_act(ctx.block.transactions[position]["operations"]):
             return
-        tx, packed, txid = ctx.block.transaction(position)
+        try:
+            tx, packed, txid = ctx.block.transaction(position)
+        except UnknownOperationError as error:
+            words = f"transaction {position} names the group account: {error}"
+            self._findings.add("not_serialised", ctx.height, words)
+            return
         required = required_authorities(tx.operations)
         roles = tuple(role for role in _ROLES if self._genesis.group in getattr(required, role))
         if not roles:
@@ -102,7 +111,7 @@ class Transactions:
         group = self._genesis.group
         for raw in operations:
             name, body = (raw["type"], raw["value"]) if type(raw) is dict else raw
-            if name.startswith("pow"):  # its account lies deeper
+            if name.startswith("pow") or (not body and name not in _EMPTY):  # its account lies deeper, or out of sight
                 return True
             for value in body.values():
                 if value == group or (type(value) in (list, tuple) and group in value):
@@ -143,7 +152,9 @@ class Transactions:
         for number, (one, other) in enumerate(zip(tx.operations, true.operations, strict=False)):
             if one != other:
                 return f"operation {number} is {self._shown(one)} instead of {self._shown(other)}"
-        return f"it has {len(tx.operations)} operations instead of {len(true.operations)}"
+        if len(tx.operations) != len(true.operations):
+            return f"it has {len(tx.operations)} operations instead of {len(true.operations)}"
+        return "it stands there in the other pack of amounts, or with extensions"
 
     def _shown(self, operation: Operation) -> str:
         return json.dumps(show_operation(operation, self._genesis.chain, typed=False))[:400]
@@ -173,7 +184,7 @@ class Transactions:
     ) -> None:
         """Each signature recovers to a signer, and they meet every authority that is needed, as of now."""
         authorities = {role: ctx.view.need(AUTHORITY, role) for role in roles}
-        allowed = {key for authority in authorities.values() for key, _ in authority.keys}
+        allowed = {key for authority in authorities.values() for key, _ in authority.keys} | known.keys
         foreign = [key for key in keys if key not in allowed]
         for key in foreign:
             text = "no key" if key is None else public_key_to_text(key, self._genesis.chain.address_prefix)
@@ -181,7 +192,7 @@ class Transactions:
             self._findings.add("foreign_signature", ctx.height, words, txid=txid)
         for role, authority in authorities.items():
             weight = _weight(authority, keys)
-            if weight < authority.threshold and not authority.accounts:
+            if weight + sum(share for _, share in authority.accounts) < authority.threshold:
                 words = f"{known.op}: the signatures weigh {weight}, {role} asks for {authority.threshold}"
                 self._findings.add("authority_not_met", ctx.height, words, txid=txid)
 
@@ -216,6 +227,7 @@ class Transactions:
         owner = ctx.view.get(KEY, key)
         account = owner.account if owner is not None else ""
         text = public_key_to_text(key, self._genesis.chain.address_prefix)
+        self.built[op].keys.add(key)
         self.built[op].signed.append(Signed(account, text, ctx.height, ctx.txid.hex(), sender))
 
     def refused(self, ctx: Context, op: str, account: str, why: str) -> None:

@@ -10,6 +10,7 @@ from node.audit.auditor import Auditor
 from node.audit.replay import Asked, last_height, replay
 from node.audit.transactions import Built
 from node.cli.history_options import Where, history_of
+from node.cli.key_options import warn
 from node.cli.progress import progress
 from node.errors import NodeError
 from node.explain import decode, payload_number
@@ -29,6 +30,9 @@ def lives(genesis: Genesis, where: Where, which: str, *, quiet: bool) -> list[Bu
             store.close()
     if found.height != found.wanted:
         raise NodeError(f"the history could be followed to block {found.height} only: see `waggle replay`")
+    if found.deviations:
+        told = ", ".join(f"{count} x {kind}" for kind, count in found.deviations.items())
+        warn(f"the history deviates ({told}): look at `waggle replay` before you believe what is told of it")
     meant = _meant(auditor, which)
     if not meant:
         raise NodeError(
@@ -49,6 +53,7 @@ def _meant(auditor: Auditor, which: str) -> list[Built]:
 def as_value(one: Built, genesis: Genesis) -> dict[str, Any]:
     """For machines."""
     shown: dict[str, Any] = msgspec.to_builtins(msgspec.structs.replace(one, tx=b""))
+    del shown["keys"]  # each stands beside its signature
     shown["tx"] = one.tx.hex()
     shown["decoded"] = msgspec.to_builtins(decode(one.tx, genesis.chain))
     return shown

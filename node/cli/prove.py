@@ -10,7 +10,7 @@ import aiohttp
 import click
 
 from node.assembly import load_genesis
-from node.audit.proof import MOST_BYTES, Proven, chain_differs, read, verify, write
+from node.audit.proof import MOST_BYTES, Proven, chain_differs, read, sets_authority, verify, write
 from node.audit.proving import prove
 from node.cli.history_options import Where, genesis_option, history_of, history_options, is_named, optional_history
 from node.cli.key_options import FILE, json_option
@@ -20,6 +20,8 @@ from node.feed.http import Http
 from node.feed.rpc import Api
 from node.feed.source import fetch_texts
 from node.files import DISK
+from node.history.past import looked_at
+from node.history.source import History
 from node.sync.readable import read_key, shown_key, shown_value
 from processors.genesis import Genesis
 from processors.hive.block import read_block
@@ -60,6 +62,11 @@ def prove_command(
     with history_of(where, genesis) as history, progress("replaying", total, quiet=as_json) as advance:
         made = prove(history, genesis, wanted, fields, height, advance, snapshots)
     shown = verify(made, genesis)
+    if not shown.weighed.is_enough:
+        words = f"{shown.weighed.weight} of {shown.weighed.total}, {shown.weighed.needed} are needed"
+        raise NodeError(
+            f"too few reported the root of {height} with keys of the authority ({words}): take another round"
+        )
     raw = write(made)
     try:
         DISK.replace(out, raw)
@@ -99,7 +106,7 @@ def verify_command(
     if not shown.weighed.is_enough:
         words = f"of {shown.weighed.total} stand behind the root, {shown.weighed.needed} are needed"
         raise NodeError(f"keys with a weight of {shown.weighed.weight} {words}: the proof shows nothing")
-    looked_up = "" if offline else _look_up(shown, genesis, where, apis)
+    looked_up = "" if offline else _look_up(shown, genesis, where, apis, quiet=as_json)
     body = _body(shown, genesis, looked_up)
     lines = [*_words(shown, genesis), f"blocks     {looked_up}" if looked_up else _OFFLINE]
     click.echo(json.dumps(body) if as_json else "\n".join(lines))
@@ -111,13 +118,29 @@ _OFFLINE = (
 )
 
 
-def _look_up(shown: Proven, genesis: Genesis, where: Where, apis: tuple[str, ...]) -> str:
+def _set_later(shown: Proven, genesis: Genesis, history: History, *, quiet: bool) -> int:
+    """The block that replaced the proof's authority before the proven height; 0 if none did."""
+    since = shown.authority_set.number if shown.authority_set is not None else genesis.start_block
+    if since >= shown.height:
+        return 0
+    with progress("looking for later authorities", shown.height - since, quiet=quiet) as advance:
+        for block, _ in looked_at(history, genesis, since + 1, shown.height, prove=False):
+            if sets_authority(block, genesis):
+                return block.number
+            if block.number % 1_000 == 0:
+                advance(block.number - since)
+    return 0
+
+
+def _look_up(shown: Proven, genesis: Genesis, where: Where, apis: tuple[str, ...], *, quiet: bool) -> str:
     """Hold the proof's blocks against those of the chain. Raises NodeError."""
     if not apis:
         with history_of(where, genesis) as history:
             ids = [(number, next(history.blocks(number, number)).id) for number in sorted(shown.blocks)]
-            named = history.name
-        wrong = chain_differs(shown, iter(ids))
+            wrong, named = chain_differs(shown, iter(ids)), history.name
+            later = _set_later(shown, genesis, history, quiet=quiet) if not wrong else 0
+        if later:
+            raise NodeError(f"block {later} set another authority before {shown.height}: the proof names an old one")
     else:
         wrong, named = asyncio.run(_ask(shown, genesis, apis)), ", ".join(apis)
     if wrong:

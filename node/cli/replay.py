@@ -63,12 +63,17 @@ def replay_command(
     for path in reports:
         if path.suffix not in (".html", ".json"):
             raise click.UsageError(f"--report {path}: its name must end in .html or .json")
+    trusted = [_trusted(one) for one in trust]
+    if len({height for height, _ in trusted}) < len(trusted):
+        raise click.UsageError("--trust: a height has one root, and two are given")
+    if snapshots is not None and not snapshots.is_dir():
+        raise NodeError(f"{snapshots} is no folder of snapshots")
     asked = Asked(
         to=to,
         merkle=merkle and not quick,
         signatures=signatures and not quick,
         snapshots=snapshots,
-        trusted=dict(_trusted(one) for one in trust),
+        trusted=dict(trusted),
     )
     with history_of(where, genesis) as history, _store(keep, genesis) as store:
         total = last_height(history, genesis, to) - genesis.start_block + 1

@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 
 from node.history.haf_sql import TransactionRow
+from node.history.sifted import NOT_FETCHED
 from processors.hive.body import Names, Packed
 from processors.hive.chain import Chain
 from processors.hive.errors import HiveDataError, UnknownOperationError
@@ -12,8 +13,6 @@ from processors.hive.operations import Operation, show_operation, unpack_operati
 from processors.hive.transaction import Transaction, pack_transaction, transaction_id
 from processors.hive.types import Reader, varint
 
-#: The name of an operation that was not fetched: none of Hive's, so no rule listens to it.
-NOT_FETCHED = "not_fetched"
 _SHOWN_NOT_FETCHED: dict[str, Any] = {"type": NOT_FETCHED, "value": {}}
 _SIGNATURE_BYTES = 65
 

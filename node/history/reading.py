@@ -27,6 +27,17 @@ from processors.hive.errors import HiveDataError, SignatureError, UnprovenBlockE
 from processors.hive.times import time_from_text
 
 _SIZE = 4  # bytes before each message, big endian
+#: What a text that is no block of Hive can raise while it is read: an archive may be anybody's.
+_UNREADABLE = (
+    HiveDataError,
+    KeyError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    IndexError,
+    ArithmeticError,
+    RecursionError,
+)
 _PIPE = 1 << 20  # bytes that may wait between a worker and us
 _COMMAND = (sys.executable, "-P", "-c", "from node.history.reading import main; main()")
 _SET_PIPE_SIZE = 1031  # F_SETPIPE_SZ of Linux
@@ -79,11 +90,13 @@ def read_ahead(order: Order) -> Iterator[tuple[Block, Looked]]:
         while number <= order.last:
             message = _receive(pipes[turn], order)
             turn = (turn + 1) % len(pipes)
-            if message.failure:
+            if message.failure and not message.ids:
                 raise FeedError(message.failure)
             if message.first != number or (previous and message.previous != previous):
                 raise FeedError(f"the archive {order.folder}: block {message.first} does not follow block {number - 1}")
             yield from _blocks(message, order.chain)
+            if message.failure:
+                raise FeedError(message.failure)
             number, previous = number + len(message.ids), message.ids[-1]
 
 
@@ -121,7 +134,7 @@ def _worker(order: Order) -> Iterator[IO[bytes]]:
 def _receive(pipe: IO[bytes], order: Order) -> Message:
     size = pipe.read(_SIZE)
     raw = pipe.read(int.from_bytes(size, "big")) if len(size) == _SIZE else b""
-    if not raw:
+    if len(size) != _SIZE or len(raw) != int.from_bytes(size, "big"):
         raise FeedError(f"the archive {order.folder}: the process that reads it has ended; see whether memory is short")
     found: Message = pickle.loads(raw)  # our own process wrote it
     return found
@@ -187,19 +200,26 @@ class _Work:
         skipped, beyond = max(0, order.first - frame.first), max(0, frame.last - order.last)
         texts = texts_of(handle, frame, name)
         texts = texts[skipped : len(texts) - beyond]
+        before = b""
         message = Message(frame.first + skipped, b"", [], [], [], [], {}, {}, {}, {})
         previous = b""
         for index, text in enumerate(texts):
-            header, identity = self._look(message, index, text)
-            if (header.number, header.previous) != (message.first + index, previous or header.previous):
-                raise FeedError(f"{name}: block {header.number} stands where block {message.first + index} must follow")
+            number = message.first + index
+            try:
+                header, identity = self._look(message, index, text)
+            except _UNREADABLE as error:
+                words = f"{name}: block {number} cannot be read ({type(error).__name__} {error})"
+                return msgspec.structs.replace(message, previous=before, failure=words)
+            if (header.number, header.previous) != (number, previous or header.previous):
+                words = f"{name}: block {header.number} stands where block {number} must follow"
+                return msgspec.structs.replace(message, previous=before, failure=words)
+            before = before or header.previous
             message.ids.append(identity)
             message.times.append(header.timestamp)
             if order.signatures:
                 message.witnesses.append(header.witness)
                 message.keys.append(_key(header))
             previous = identity
-        before = _header(texts[0], order.chain).previous
         return msgspec.structs.replace(message, previous=before)
 
     def _look(self, message: Message, index: int, text: bytes) -> tuple[Header, bytes]:

@@ -17,6 +17,8 @@ from processors.hive.transaction import Transaction, signing_digest
 
 #: The name of an operation that was not handed on: none of Hive's, so no rule listens to it.
 NOT_HERE = "not_here"
+#: The same, of what a database was not asked for.
+NOT_FETCHED = "not_fetched"
 _SHOWN: dict[str, Any] = {"type": NOT_HERE, "value": {}}
 #: Operations that are handed on whoever is named in them: members' keys, witnesses' keys, and old work of whose account
 #: the name lies deeper.

@@ -86,3 +86,24 @@ def test_by_halves_finds_the_first_one(last, where):
     found = module._first_other(is_same, 0, last)
     assert found == (where if where <= last else None)
     assert len(asked) <= 12
+
+
+def test_the_same_ids_over_other_transactions_are_not_called_equal():
+    play = Play()
+    play.run(20)
+    play.block(transfer("alice", "bobby"))
+    play.run(20)
+
+    def change(shown):
+        shown["transactions"][0]["operations"][0]["value"]["to"] = "mallory"
+
+    blocks = [*play.blocks[:21], altered(play.blocks[21], change), *play.blocks[22:]]
+    found = find(play, play, blocks=blocks)
+    assert found.kind == "unproven" and "block 121" in found.unproven[0]
+
+
+def test_one_other_block_between_the_same_ones_is_not_called_equal():
+    play, other = parted(20, transfer("alice", "bobby"))
+    blocks = [*play.blocks[:21], other.blocks[21], *play.blocks[22:]]
+    found = find(play, play, blocks=blocks)
+    assert found.kind == "unproven" and "does not follow" in found.unproven[0]

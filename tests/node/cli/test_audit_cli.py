@@ -4,14 +4,20 @@ import json
 
 import pytest
 from click.testing import CliRunner
+from msgspec.structs import replace
 
+from node.audit.proof import sets_authority, verify
+from node.audit.proving import prove
 from node.cli.main import cli
+from node.cli.prove import _set_later
+from node.devnet.founding import devnet_key
 from node.feed.archive import Archive
 from node.genesis_text import to_toml
 from processors.hive.packed import as_json
+from state.schema import COLLATERAL
 from tests.node.audit.plants import PLANTS
-from tests.node.audit.play import Play
-from tests.processors.blocks import custom_json
+from tests.node.audit.play import Play, Told
+from tests.processors.blocks import custom_json, strict_authority
 
 
 @pytest.fixture(scope="module")
@@ -136,3 +142,24 @@ def test_no_source_or_two_sources_are_wrong_usage(home):
     for words in ([], ["--archive", "a", "--block-log", "b"]):
         found = asked(home, "replay", *words, blocks="")
         assert found.exit_code == 2 and "name one source of blocks" in found.output
+
+
+def test_an_authority_that_was_replaced_before_the_height_is_an_old_one(tmp_path):
+    """The founder's key, rotated away long ago, signs for a later height: the archive shows what came between."""
+    founder = devnet_key("runner01 signing")
+    play = Play(authority=strict_authority([founder]))
+    for _ in range(8):
+        play.round_end()
+    keep(tmp_path / "blocks", play.blocks)
+    (tmp_path / "genesis.toml").write_text(to_toml(play.stage.document))
+    asked(tmp_path, "prove", "collateral", "runner01", "--height", "100", "--out", str(tmp_path / "early"))
+    assert asked(tmp_path, "verify-proof", str(tmp_path / "early")).exit_code == 0
+    rotated = [number for number, block in enumerate(play.blocks) if sets_authority(block, play.stage.genesis)]
+    assert rotated
+    genesis = play.stage.genesis
+    found = prove(Told(play.blocks), genesis, COLLATERAL, ("runner01",), 400, lambda done: None)
+    assert found.authority_set
+    shown = verify(found, genesis)
+    old = replace(shown, authority_set=None)
+    assert _set_later(old, genesis, Told(play.blocks), quiet=True) == play.blocks[rotated[0]].number
+    assert _set_later(shown, genesis, Told(play.blocks), quiet=True) == 0
