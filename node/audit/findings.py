@@ -32,7 +32,7 @@ KINDS: dict[str, tuple[str, str]] = {
     "rules_unknown": ("9", "the group follows rules that this version does not know"),
     "supply": ("4", "tokens came from nowhere or went nowhere"),
     "recovery": ("12", "somebody moved towards taking the group account"),
-    "owner_changes": ("12", "the owner authority changed three times within an hour, which Hive refuses"),
+    "owner_changes": ("12", "an account_update changed owner a third time within an hour, which Hive refuses"),
     "reference_block": ("12", "a transaction refers to a block that this history does not have"),
     "sender_signature": ("12", "the signature of a transaction with an operation of the group's recovers to no key"),
 }

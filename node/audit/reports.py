@@ -154,7 +154,7 @@ class Reports:
     def _rejected(self, ctx: Context, account: str, body: dict[str, Any] | None, code: str) -> None:
         if code == "bad_signature":
             self._unsigned += 1
-        elif code == "wrong_header" and body is not None:
+        if code == "wrong_header" and body is not None:
             words = f"{account} reported {body['hdr']} at {ctx.height}, which this chain does not have"
             self._findings.add("other_header", ctx.height, words, account=account, txid=ctx.txid)
         elif code == "reported_already" and body is not None and self._second(ctx, account, body):

@@ -14,6 +14,7 @@ from node.assembly import load_genesis
 from node.audit.page import page
 from node.audit.replay import Asked, last_height, replay
 from node.audit.verdict import Verdict, in_words
+from node.cli.collecting import rare_collections
 from node.cli.history_options import Where, genesis_option, history_of, history_options
 from node.cli.key_options import FILE, json_option
 from node.cli.progress import progress
@@ -75,7 +76,7 @@ def replay_command(
         snapshots=snapshots,
         trusted=dict(trusted),
     )
-    with history_of(where, genesis) as history, _store(keep, genesis) as store:
+    with rare_collections(), history_of(where, genesis) as history, _store(keep, genesis) as store:
         total = last_height(history, genesis, to) - genesis.start_block + 1
         with progress("replaying", total, quiet=as_json) as advance:
             _, found = replay(history, genesis, store, asked, advance)
