@@ -73,7 +73,10 @@ def unpack_transaction(packed: bytes, chain: Chain) -> Transaction:
     """The transaction, without signatures, of bytes in either pack. Raises HiveDataError."""
     reader = Reader(packed, chain)
     num, prefix, expiration = reader.number(2), reader.number(4), reader.number(4)
-    operations = tuple([unpack_operation(reader) for _ in range(min(reader.varint(), _MAX_OPERATIONS))])
+    count = reader.varint()
+    if count > _MAX_OPERATIONS:
+        raise HiveDataError(f"{count} operations are too many")
+    operations = tuple([unpack_operation(reader) for _ in range(count)])
     tx = Transaction(num, prefix, expiration, operations, FUTURE_EXTENSIONS.unpack(reader))
     if not reader.at_end():
         raise HiveDataError("bytes follow the transaction")

@@ -179,7 +179,10 @@ class Text(Type):
         return text
 
     def unpack(self, reader: Reader) -> str:
-        return reader.take(min(reader.varint(), self._limit + 1)).decode("utf-8", "surrogateescape")
+        size = reader.varint()
+        if size > self._limit:
+            raise HiveDataError(f"a text of {size} bytes stands where {self._limit} are the most")
+        return reader.take(size).decode("utf-8", "surrogateescape")
 
     def pack(self, out: bytearray, value: str, symbols: Symbols) -> None:
         # surrogateescape: old blocks hold strings that are not UTF-8, read with the same escape
