@@ -60,8 +60,8 @@ _LAST_LINES = 60
     type=click.Path(path_type=Path, file_okay=False),
     help="With --seed: one long history into this new folder, an archive for waggle replay, and what is true of it.",
 )
-@click.option("--blocks", type=click.IntRange(100), help="With --record: so many at least.  [default: 100000]")
-@click.option("--nodes", type=click.IntRange(5, 20), help="With --record: so many members.  [default: 9]")
+@click.option("--blocks", type=click.IntRange(100), help="With --record: so many at least; 100,000 if left out.")
+@click.option("--nodes", type=click.IntRange(5, 20), help="With --record: so many members; 9 if left out.")
 @click.option("--json", "as_json", is_flag=True, help="The last line on standard output is a summary for machines.")
 def sim(
     seeds: int,

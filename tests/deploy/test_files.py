@@ -307,9 +307,11 @@ def test_the_constraints_name_a_version_for_every_library_that_fits():
         assert one.specifier.contains(pinned[name]), f"{one} is not met by {pinned[name]}"
         if name not in seen:
             seen.add(name)
-            wanted += [found for found in map(Requirement, requires(name) or []) if _is_needed(found)]
+            extras = {"", *one.extras}
+            wanted += [found for found in map(Requirement, requires(name) or []) if _is_needed(found, extras)]
     assert set(pinned) == seen
 
 
-def _is_needed(requirement: Requirement) -> bool:
-    return requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+def _is_needed(requirement: Requirement, extras: set[str]) -> bool:
+    marker = requirement.marker
+    return marker is None or any(marker.evaluate({"extra": extra}) for extra in extras)
