@@ -4,7 +4,6 @@ It believes nobody: neither a server, nor a member, nor the node whose machine i
 the genesis document, and that Hive's witnesses let in only what is valid there.
 """
 
-import contextlib
 from collections import Counter
 from typing import Any
 
@@ -13,14 +12,15 @@ from node.audit.payloads import Payloads
 from node.audit.reports import Reports
 from node.audit.transactions import Transactions, records_of
 from node.audit.witnesses import Witnesses
-from node.history.sifted import Looked, signers_of
+from node.history.sifted import Looked, proof_of, signer_of, signers_of
+from node.history.source import UNREADABLE
 from processors.context import Context
 from processors.engine import apply_block, begin
 from processors.errors import EngineError, TooOldError
 from processors.genesis import Genesis
-from processors.hive.block import Block, witness_key
+from processors.hive.block import Block
 from processors.hive.crypto import recover
-from processors.hive.errors import HiveDataError, SignatureError, UnknownOperationError, UnprovenBlockError
+from processors.hive.errors import HiveDataError, UnknownOperationError
 from processors.registry import Rule
 from state.schema import BALANCE, COLLATERAL, MS, NODE, OWNER_CHANGES, SIG
 from state.state import State
@@ -28,7 +28,6 @@ from state.state import State
 #: Seconds within which Hive allows two changes of the owner authority (hived: HIVE_OWNER_UPDATE_LIMIT), less a minute:
 #: it goes by the time of the block before, we by that of the block itself.
 OWNER_LIMIT = 3_600 - 60
-_UNREADABLE = (KeyError, TypeError, ValueError, AttributeError, IndexError, ArithmeticError, RecursionError)
 _SHARE = 256  # blocks that share a batch
 #: Rounds between two counts of all tokens: it takes a walk through every balance.
 _SUPPLY_ROUNDS = 16
@@ -92,7 +91,7 @@ class Auditor:
             raise self._stop("not_serialised", block.number, str(error)) from error
         except EngineError as error:
             raise self._stop("rules_broken", block.number, str(error)) from error
-        except _UNREADABLE as error:  # no chain holds it: an archive that is false, or a fault of ours
+        except UNREADABLE as error:  # no chain holds it: an archive that is false, or a fault of ours
             words = f"block {block.number} cannot be applied ({type(error).__name__} {error})"
             raise self._stop("rules_broken", block.number, words) from error
         self._applied(block)
@@ -117,17 +116,8 @@ class Auditor:
 
     def _look(self, block: Block) -> Looked:
         """Hold a whole block against its Merkle root, and recover its witness's key, as far as that is asked for."""
-        unproven, unknown, key = "", "", None
-        if self._prove and block.is_whole:
-            try:
-                block.prove()
-            except UnprovenBlockError as error:
-                unproven = str(error)
-            except (HiveDataError, *_UNREADABLE) as error:
-                unknown = f"block {block.number} cannot be serialised ({type(error).__name__} {error})"
-        if self._signatures:
-            with contextlib.suppress(SignatureError):
-                key = witness_key(block.header)
+        unproven, unknown = proof_of(block) if self._prove and block.is_whole else ("", "")
+        key = signer_of(block.header) if self._signatures else None
         return Looked(unproven, key, unknown=unknown)
 
     def _stop(self, kind: str, height: int, words: str) -> Stopped:

@@ -14,7 +14,8 @@ import msgspec
 from node.assembly import open_state
 from node.errors import FeedError
 from node.history.past import Progress, advance, looked_at
-from node.history.source import History
+from node.history.sifted import proof_of
+from node.history.source import History, held
 from node.sync.difference import EntryDifference, changed_otherwise, words_of
 from node.sync.wire import Changes
 from processors.errors import EngineError
@@ -124,8 +125,9 @@ def _common(ours: History, theirs: History, genesis: Genesis) -> tuple[int, int]
     spans = [history.span() for history in (ours, theirs)]
     for history, span in zip((ours, theirs), spans, strict=True):
         if span is None or span[0] > genesis.start_block or span[1] < genesis.start_block:
-            held = f"the blocks {span[0]} to {span[1]}" if span is not None else "no block"
-            raise FeedError(f"{history.name} holds {held}, the group begins with {genesis.start_block}: fetch the rest")
+            raise FeedError(
+                f"{history.name} holds {held(history)}, the group begins with {genesis.start_block}: fetch the rest"
+            )
     return genesis.start_block, min(span[1] for span in spans if span is not None)
 
 
@@ -138,13 +140,8 @@ def _id(history: History, number: int) -> bytes:
 
 
 def _unproven(history: History, block: Block) -> str:
-    if not block.is_whole:
-        return ""
-    try:
-        block.prove()
-    except HiveDataError as error:
-        return f"{history.name}: {error}"
-    return ""
+    unproven, unknown = proof_of(block) if block.is_whole else ("", "")
+    return f"{history.name}: {unproven or unknown}" if unproven or unknown else ""
 
 
 def _only(mine: Block, yours: Block) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -1,7 +1,5 @@
 """`waggle explain --history`: the life of a group transaction, from the reports that elected its header to its end."""
 
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -14,20 +12,16 @@ from node.cli.key_options import warn
 from node.cli.progress import progress
 from node.errors import NodeError
 from node.explain import decode, payload_number
+from node.history.past import scratch_store
 from processors.genesis import Genesis
-from state.store import LevelStore
 
 
 def lives(genesis: Genesis, where: Where, which: str, *, quiet: bool) -> list[Built]:
     """The group transactions that are meant by an id, a payload, or the beginning of a Hive id. Raises NodeError."""
-    with history_of(where, genesis) as history, tempfile.TemporaryDirectory(prefix="waggle-explain-") as folder:
-        store = LevelStore(Path(folder) / "state", genesis.hash)
-        try:
-            total = last_height(history, genesis, None) - genesis.start_block + 1
-            with progress("replaying", total, quiet=quiet) as advance:
-                auditor, found = replay(history, genesis, store, Asked(signatures=False), advance)
-        finally:
-            store.close()
+    with history_of(where, genesis) as history, scratch_store(genesis) as store:
+        total = last_height(history, genesis, None) - genesis.start_block + 1
+        with progress("replaying", total, quiet=quiet) as advance:
+            auditor, found = replay(history, genesis, store, Asked(signatures=False), advance)
     if found.height != found.wanted:
         raise NodeError(f"the history could be followed to block {found.height} only: see `waggle replay`")
     if found.deviations:

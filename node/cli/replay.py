@@ -2,7 +2,6 @@
 
 import re
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +19,7 @@ from node.cli.key_options import FILE, json_option
 from node.cli.progress import progress
 from node.errors import NodeError
 from node.files import DISK
+from node.history.past import scratch_store
 from processors.genesis import Genesis
 from state.store import LevelStore
 
@@ -105,12 +105,8 @@ def _store(keep: Path | None, genesis: Genesis) -> Iterator[LevelStore]:
         finally:
             store.close()
         return
-    with tempfile.TemporaryDirectory(prefix="waggle-replay-") as folder:
-        store = LevelStore(Path(folder) / "state", genesis.hash)
-        try:
-            yield store
-        finally:
-            store.close()
+    with scratch_store(genesis) as store:
+        yield store
 
 
 def _write(path: Path, found: Verdict) -> None:

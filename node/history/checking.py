@@ -9,12 +9,10 @@ import msgspec
 
 from node.feed.segment import ArchiveError, Frame, opened, texts_of
 from node.feed.witness import KEY_OPERATIONS, changed_key
+from node.history.source import UNREADABLE
 from processors.hive.block import Block, read_block, witness_key
 from processors.hive.chain import Chain
 from processors.hive.errors import HiveDataError, SignatureError, UnknownOperationError
-
-#: What a stranger's block can make a reader raise, whatever it is.
-ANYTHING = (ArithmeticError, ValueError, TypeError, KeyError, RecursionError)
 
 
 class Stretch(msgspec.Struct, frozen=True):
@@ -78,7 +76,7 @@ class _Check:
         """The next block."""
         try:
             block = read_block(text, self._stretch.chain)
-        except (HiveDataError, *ANYTHING) as error:
+        except (HiveDataError, *UNREADABLE) as error:
             self.bad(number, "unproven", f"it cannot be read: {error}")
             self.previous = None
             return
@@ -97,7 +95,7 @@ class _Check:
             block.prove()
         except UnknownOperationError as error:
             self.bad(block.number, "not_serialised", f"{error}: this version cannot prove it")
-        except (HiveDataError, *ANYTHING) as error:
+        except (HiveDataError, *UNREADABLE) as error:
             self.bad(block.number, "unproven", str(error))
         try:
             key = witness_key(block.header)
@@ -135,7 +133,7 @@ def _changes(block: Block) -> tuple[tuple[str, bytes], ...] | None:
     for index in range(len(block.transactions)):
         try:
             operations = block.transaction(index)[0].operations
-        except (HiveDataError, *ANYTHING):
+        except (HiveDataError, *UNREADABLE):
             return None
         found += [changed for operation in operations if (changed := changed_key(operation)) is not None]
     return tuple(found)

@@ -24,7 +24,7 @@ from node.feed.second import Second
 from node.feed.segment import starts_of
 from node.feed.servers import Servers
 from node.feed.source import ReadBlock, fetch_blocks, read_proven
-from node.history.checking import ANYTHING
+from node.history.source import UNREADABLE
 from node.history.workers import cores
 from node.retry import retry, unless_stopped
 from processors.hive.block import read_block
@@ -239,7 +239,7 @@ def end_of(archive: Archive, chain: Chain) -> tuple[int, bytes] | None:
     [text] = archive.read(last, last)
     try:
         return last, read_block(text, chain).id
-    except (HiveDataError, *ANYTHING) as error:
+    except (HiveDataError, *UNREADABLE) as error:
         raise FeedError(f"{archive.folder}: block {last} is none ({error}): delete its newest file") from error
 
 

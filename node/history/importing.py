@@ -16,9 +16,9 @@ import msgspec
 from node.errors import ApiError, FeedError, LieError, NotLinkedError, UnprovableError
 from node.feed.archive import Archive
 from node.feed.source import read_next, read_proven
-from node.history.checking import ANYTHING
 from node.history.fetching import end_of
 from node.history.saved import texts_of
+from node.history.source import UNREADABLE
 from node.history.workers import in_order
 from processors.hive.block import read_block
 from processors.hive.chain import Chain
@@ -133,7 +133,7 @@ def written(part: _Logged) -> list[bytes]:
     for block in log.blocks(part.first, part.last):
         try:
             found.append(as_json(block))
-        except (HiveDataError, *ANYTHING) as error:
+        except (HiveDataError, *UNREADABLE) as error:
             raise FeedError(f"{log.name}: block {block.number} cannot be written as JSON: {error}. {_FETCH}") from error
     return found
 
@@ -247,7 +247,7 @@ def prove_all(share: _Share) -> list[bool]:
 def _is_proven(text: bytes, chain: Chain) -> bool:
     try:
         read_proven(text, chain)
-    except (HiveDataError, *ANYTHING):
+    except (HiveDataError, *UNREADABLE):
         return False
     return True
 
@@ -255,5 +255,5 @@ def _is_proven(text: bytes, chain: Chain) -> bool:
 def _number(text: bytes, chain: Chain, name: str) -> int:
     try:
         return read_block(text, chain).number
-    except (HiveDataError, *ANYTHING) as error:
+    except (HiveDataError, *UNREADABLE) as error:
         raise FeedError(f"{name}: {text[:60]!r} is no block ({error}): take another copy of it") from error

@@ -9,7 +9,7 @@ from node.assembly import open_state
 from node.errors import FeedError
 from node.history.archived import Archived
 from node.history.sifted import Looked
-from node.history.source import History
+from node.history.source import History, held
 from processors.engine import apply_block, begin
 from processors.genesis import Genesis
 from processors.hive.block import Block
@@ -23,6 +23,17 @@ _MANY = 2_000  # fewer blocks are read in this process
 
 #: Told how many blocks after the genesis it has come.
 Progress = Callable[[int], None]
+
+
+@contextmanager
+def scratch_store(genesis: Genesis) -> Iterator[LevelStore]:
+    """A new store, in a folder that is thrown away."""
+    with tempfile.TemporaryDirectory(prefix="waggle-past-") as folder:
+        store = LevelStore(Path(folder) / "state", genesis.hash)
+        try:
+            yield store
+        finally:
+            store.close()
 
 
 @contextmanager
@@ -60,8 +71,7 @@ def advance(
         return
     span = history.span()
     if span is None or span[0] > first or span[1] < height:
-        held = f"the blocks {span[0]} to {span[1]}" if span is not None else "no block"
-        raise FeedError(f"{history.name} holds {held}, needed are {first} to {height}: fetch what is missing")
+        raise FeedError(f"{history.name} holds {held(history)}, needed are {first} to {height}: fetch what is missing")
     for block, looked in looked_at(history, genesis, first, height, prove=prove):
         try:
             if looked is None and prove and block.is_whole:

@@ -20,24 +20,14 @@ import msgspec
 from node.errors import FeedError
 from node.feed.segment import SEGMENT_BLOCKS, Frame, frames_of, opened, segment_path, texts_of
 from node.feed.witness import KEY_OPERATIONS
-from node.history.sifted import Entry, Looked, SiftedBody, sift, signers_of
-from processors.hive.block import Block, Header, block_id, read_block, witness_key
+from node.history.sifted import Entry, Looked, SiftedBody, proof_of, sift, signer_of, signers_of
+from node.history.source import UNREADABLE
+from processors.hive.block import Block, Header, block_id, read_block
 from processors.hive.chain import Chain
-from processors.hive.errors import HiveDataError, SignatureError, UnprovenBlockError
+from processors.hive.errors import HiveDataError
 from processors.hive.times import time_from_text
 
 _SIZE = 4  # bytes before each message, big endian
-#: What a text that is no block of Hive can raise while it is read: an archive may be anybody's.
-_UNREADABLE = (
-    HiveDataError,
-    KeyError,
-    TypeError,
-    ValueError,
-    AttributeError,
-    IndexError,
-    ArithmeticError,
-    RecursionError,
-)
 _PIPE = 1 << 20  # bytes that may wait between a worker and us
 _COMMAND = (sys.executable, "-P", "-c", "from node.history.reading import main; main()")
 _SET_PIPE_SIZE = 1031  # F_SETPIPE_SZ of Linux
@@ -207,7 +197,7 @@ class _Work:
             number = message.first + index
             try:
                 header, identity = self._look(message, index, text)
-            except _UNREADABLE as error:
+            except (HiveDataError, *UNREADABLE) as error:
                 words = f"{name}: block {number} cannot be read ({type(error).__name__} {error})"
                 return msgspec.structs.replace(message, previous=before, failure=words)
             if (header.number, header.previous) != (number, previous or header.previous):
@@ -218,7 +208,7 @@ class _Work:
             message.times.append(header.timestamp)
             if order.signatures:
                 message.witnesses.append(header.witness)
-                message.keys.append(_key(header))
+                message.keys.append(signer_of(header))
             previous = identity
         return msgspec.structs.replace(message, previous=before)
 
@@ -231,12 +221,11 @@ class _Work:
             return header, block_id(header)
         block = read_block(text, order.chain)
         if order.prove:
-            try:
-                block.prove()
-            except UnprovenBlockError as error:
-                message.unproven[index] = str(error)
-            except HiveDataError as error:
-                message.unknown[index] = str(error)
+            unproven, unknown = proof_of(block)
+            if unproven:
+                message.unproven[index] = unproven
+            if unknown:
+                message.unknown[index] = unknown
         if may_concern:
             found = sift(block, order.group, order.prefix)
             if found:
@@ -264,10 +253,3 @@ def _header(text: bytes, chain: Chain) -> Header:
         (),
         bytes.fromhex(signature.decode()),
     )
-
-
-def _key(header: Header) -> bytes | None:
-    try:
-        return witness_key(header)
-    except SignatureError:
-        return None

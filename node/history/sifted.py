@@ -7,11 +7,12 @@ from typing import Any
 
 import msgspec
 
-from processors.hive.block import Block
+from node.history.source import UNREADABLE
+from processors.hive.block import Block, Header, witness_key
 from processors.hive.body import Names, Packed
 from processors.hive.chain import Chain
 from processors.hive.crypto import recover_as_hived
-from processors.hive.errors import HiveDataError, SignatureError
+from processors.hive.errors import HiveDataError, SignatureError, UnprovenBlockError
 from processors.hive.operations import Operation
 from processors.hive.transaction import Transaction, signing_digest
 
@@ -39,6 +40,25 @@ class Looked(msgspec.Struct, frozen=True):
     witness_key: bytes | None = None
     signers: dict[int, list[bytes | None]] = {}
     unknown: str = ""
+
+
+def proof_of(block: Block) -> tuple[str, str]:
+    """(why a whole block is not under its Merkle root, why this version cannot tell), each empty if it is not so."""
+    try:
+        block.prove()
+    except UnprovenBlockError as error:
+        return str(error), ""
+    except (HiveDataError, *UNREADABLE) as error:
+        return "", f"block {block.number} cannot be serialised ({type(error).__name__} {error})"
+    return "", ""
+
+
+def signer_of(header: Header) -> bytes | None:
+    """The key of the witness's signature; None if it recovers to none."""
+    try:
+        return witness_key(header)
+    except SignatureError:
+        return None
 
 
 def signers_of(tx: Transaction, packed: bytes, chain: Chain) -> list[bytes | None]:

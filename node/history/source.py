@@ -6,6 +6,9 @@ from typing import Protocol
 
 from processors.hive.block import Block
 
+#: What a text that is no block of Hive can make a reader raise, besides HiveDataError: an archive may be anybody's.
+UNREADABLE = (ArithmeticError, AttributeError, IndexError, KeyError, RecursionError, TypeError, ValueError)
+
 
 class History(Protocol):
     """Blocks of one chain, in order. Opening one raises FeedError if it cannot be read, with the remedy."""
@@ -33,3 +36,9 @@ class History(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
+
+
+def held(history: History) -> str:
+    """Which blocks a history holds, in words. Raises FeedError."""
+    span = history.span()
+    return f"the blocks {span[0]} to {span[1]}" if span is not None else "no block"

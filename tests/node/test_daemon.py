@@ -338,10 +338,15 @@ def test_an_archive_brings_a_new_node_up_and_servers_the_rest(tmp_path, chain, r
         assert (archive.first, archive.last) == (20, BLOCKS)
 
 
+def write_block_log(folder, chain, last):
+    """The first blocks of a devnet as hived stores them."""
+    shown = (json.dumps(chain.show_block(number, typed=True)).encode() for number in range(1, last + 1))
+    folder.joinpath("block_log").write_bytes(log_of([packed(read_block(text, CHAIN)) for text in shown], PLAIN)[0])
+
+
 def test_hiveds_block_log_brings_a_new_node_up_and_servers_the_rest(tmp_path, chain, roots):
     """Its blocks are proven like a server's; an archive that begins empty has a gap, which servers fill."""
-    raws = [packed(read_block(json.dumps(chain.show_block(n, typed=True)).encode(), CHAIN)) for n in range(1, 1_001)]
-    (tmp_path / "block_log").write_bytes(log_of(raws, PLAIN)[0])
+    write_block_log(tmp_path, chain, 1_000)
 
     async def main():
         async with devnet(chain, HONEST, HONEST) as (_, urls):
@@ -361,8 +366,7 @@ def test_a_block_log_of_another_fork_is_left_again(tmp_path, chain, roots, parts
     other = new_chain(MEMBERS, MEMBERS[0])
     for number in range(1, 200):
         other.produce(other.head_time + (6 if number == parts_at else 3))
-    raws = [packed(read_block(json.dumps(other.show_block(n, typed=True)).encode(), CHAIN)) for n in range(1, 200)]
-    (tmp_path / "block_log").write_bytes(log_of(raws, PLAIN)[0])
+    write_block_log(tmp_path, other, 199)
 
     async def main():
         async with devnet(chain, HONEST, HONEST) as (_, urls):
