@@ -1,19 +1,23 @@
 """The trees of all tables: in the store as of the end of the last round, in memory as of now (protocol section 9).
 
-What changed since is noted as dirty, in the store too, so that a restart in the middle of a round misses nothing.
+What changed since is noted as dirty, in the store too, so that a restart in the middle of a round misses nothing. It is
+hashed when that is asked for, with a flush or at the round's end: most of what changes changes again within the round,
+or is gone.
 """
 
 from collections.abc import Callable, Iterator
 from hashlib import sha256
-from typing import Any
 
 from state import merkle
 from state.layout import DIRTY, TREES, TREES_AT, of_tree
 from state.schema import NAMES
-from state.table import Table
 from state.tree import Tree
 
 _Dirty = dict[bytes, bytes | None]  # k -> v, None = deleted
+_Touched = dict[bytes, list[bytes | None]]  # canonical key -> [value when it was touched first, value now]
+
+#: In place of a value that was before, where nobody knows it: no canonical value is empty.
+UNKNOWN = b""
 
 
 class Forest:
@@ -28,6 +32,8 @@ class Forest:
         self._write = write
         self._trees = {name: _stored(name, read, write) for name in NAMES}
         self._dirty: dict[str, _Dirty] = {name: {} for name in NAMES}
+        #: what is not hashed yet, and not noted in the store
+        self._touched: dict[str, _Touched] = {name: {} for name in NAMES}
         #: of tables that were asked for: a tree as of now over that of the round, and what it has not seen yet
         self._now: dict[str, tuple[Tree, _Dirty]] = {}
         at = read(TREES_AT)
@@ -35,19 +41,22 @@ class Forest:
         self.height = None if at is None else int.from_bytes(at, "big")
         self._load_dirty(dirty)
 
-    def change(self, table: Table[Any], k: bytes, v: bytes | None) -> None:
-        """An entry has another value; None = it is gone."""
-        self._dirty[table.name][k] = v
-        self._write(DIRTY + table.prefix + k, v or b"")
-        now = self._now.get(table.name)
-        if now is not None:
-            now[1][k] = v
+    def change(self, name: str, packed: bytes, old: bytes | None, raw: bytes | None) -> None:
+        """The entry of a table under a canonical key has another value than ``old`` (UNKNOWN if nobody knows)."""
+        self._touched[name].setdefault(packed, [old, None])[1] = raw
+
+    def note(self) -> None:
+        """Note in the store what the trees have not seen: what is written now may be all that a restart finds."""
+        for name, touched in self._touched.items():
+            if touched:
+                self._note(name)
 
     def settle(self, height: int) -> None:
         """Bring the trees in the store to what is now, at the end of a round."""
         for name in NAMES:
-            if self._dirty[name]:
-                self._trees[name].update(self._dirty[name].items())
+            changes = self._dirty[name] | _hashed(self._touched[name])
+            if changes:
+                self._trees[name].update(changes.items())
         self.forget_changes()
         self.height = height
         self._write(TREES_AT, height.to_bytes(8, "big"))
@@ -59,6 +68,7 @@ class Forest:
             for k in dirty:
                 self._write(prefix + k, None)
             dirty.clear()
+            self._touched[name].clear()
         self._now.clear()
 
     def unsettle(self) -> None:
@@ -68,6 +78,8 @@ class Forest:
 
     def tree(self, name: str) -> Tree:
         """The tree of one table as of now; that in the store stays as it is."""
+        if self._touched[name]:
+            self._note(name)
         if not self._dirty[name]:
             return self._trees[name]
         if name not in self._now:
@@ -94,10 +106,29 @@ class Forest:
         """The tree of one table at the end of the last round."""
         return None if self.height is None else self._trees.get(name)
 
+    def _note(self, name: str) -> None:
+        changes = _hashed(self._touched[name])
+        self._touched[name].clear()
+        self._dirty[name].update(changes)
+        if name in self._now:
+            self._now[name][1].update(changes)
+        prefix = of_tree(DIRTY, name)
+        for k, v in changes.items():
+            self._write(prefix + k, v or b"")
+
     def _load_dirty(self, entries: Iterator[tuple[bytes, bytes]]) -> None:
         for stored, v in entries:
             name, _, k = stored[1:].partition(b"\0")
             self._dirty[name.decode()][k] = v or None
+
+
+def _hashed(touched: _Touched) -> _Dirty:
+    """k and v of what was touched and is not again what it was."""
+    return {
+        sha256(packed).digest(): None if raw is None else sha256(raw).digest()
+        for packed, (old, raw) in touched.items()
+        if raw != old
+    }
 
 
 def _stored(name: str, read: Callable[[bytes], bytes | None], write: Callable[[bytes, bytes | None], None]) -> Tree:

@@ -15,7 +15,7 @@ from state import merkle
 from state.canonical import locate
 from state.codec import H
 from state.errors import StateError, StoreDamagedError
-from state.forest import Forest
+from state.forest import UNKNOWN, Forest
 from state.layout import DIRTY, UNDO
 from state.layout import TABLES as _T
 from state.schema import HEAD, SINGLETONS, TABLES, Head
@@ -26,6 +26,8 @@ from state.undo import Changed, History, Undo, Values
 from state.view import View
 
 T = TypeVar("T")
+#: table, key fields, value (None = deleted), its bytes before and after (None = absent)
+Difference = tuple[Table[Any], Key, Any, bytes | None, bytes | None]
 
 
 class State:
@@ -182,18 +184,29 @@ class State:
         """A working copy for one block."""
         return View(self)
 
+    def differences(self, view: View) -> Iterator[Difference]:
+        """What a view would change, by table name and key fields."""
+        for table, key, value in view.entries():
+            raw = None if value is None else encode_value(value)
+            if table.resident:
+                before = self._resident[table.name].get(key)
+                old = None if before is None else encode_value(before)
+            else:
+                old = self._raw(_T + table.store_key(key))
+            if old != raw:
+                yield table, key, value, old, raw
+
     def commit(self, view: View, *, flush: bool = True) -> None:
         """Take a block's changes: trace, root at a round's end, one atomic synced write (unless put off)."""
         self._must_be_whole()
         self._broken = True  # until everything below has worked
         changed, replaced = [], []
-        for table, key, value, old in view.differences():
+        for table, key, value, old, raw in self.differences(view):
             packed = table.key(key)
-            raw = None if value is None else encode_value(value)
             changed.append([table.name, packed, raw])
-            replaced.append(None if old is None else encode_value(old))
+            replaced.append(old)
             self._take(table, key, value, raw)
-            self._forest.change(table, sha256(packed).digest(), None if raw is None else sha256(raw).digest())
+            self._forest.change(table.name, packed, old, raw)
         head = self.head
         self._history.append(head, changed, replaced)
         if head.height % self._round_length == 0:
@@ -233,6 +246,7 @@ class State:
         if not self._pending:
             return
         self._must_be_whole()
+        self._forest.note()
         batch = list(self._pending.items())
         self._broken = True
         self._store.write(batch, sync=True)
@@ -297,5 +311,4 @@ class State:
     def _mark(self, values: Values) -> None:
         """These entries have other values than the trees in the store say."""
         for (name, packed), raw in values.items():
-            table, _ = locate(name, packed)
-            self._forest.change(table, sha256(packed).digest(), None if raw is None else sha256(raw).digest())
+            self._forest.change(name, packed, UNKNOWN, raw)

@@ -7,7 +7,6 @@ from state.table import Key, Table, V
 
 T = TypeVar("T")
 Change = tuple[Table[Any], Key, Any]  # value None = deleted
-Difference = tuple[Table[Any], Key, Any, Any]  # value, value before (None = absent)
 
 
 class Base(Protocol):
@@ -80,18 +79,12 @@ class View:
         """What this block wrote to a table so far: key -> value, None = deleted."""
         return {key: value for key, (_, value) in self._writes.get(table.name, {}).items()}
 
-    def changes(self) -> list[Change]:
-        """The entries whose value differs from that before the block, by table name and key fields."""
-        return [(table, key, value) for table, key, value, _ in self.differences()]
-
-    def differences(self) -> list[Difference]:
-        """As ``changes``, each with the value before the block."""
-        base = self._base
+    def entries(self) -> list[Change]:
+        """All that was written, by table name and key fields."""
         return [
-            (table, key, value, old)
-            for name in sorted(self._writes)
-            for key, (table, value) in sorted(self._writes[name].items(), key=lambda item: item[0])
-            if (old := base.get(table, *key)) != value
+            (written[key][0], key, written[key][1])
+            for _, written in sorted(self._writes.items())
+            for key in sorted(written)
         ]
 
     def _write(self, table: Table[Any], value: Any, key: Key) -> None:

@@ -49,7 +49,7 @@ class Probe(State):
     seen: Changes
 
     def commit(self, view: View, *, flush: bool = True) -> None:
-        self.seen = {(table.name, key): value for table, key, value in view.changes()}
+        self.seen = {(table.name, key): value for table, key, value, _, _ in self.differences(view)}
 
 
 @cache

@@ -5,7 +5,7 @@ import pytest
 from processors.errors import TooOldError
 from processors.params import BOUNDS
 from processors.upgrades import KNOWN_RULES, RULES, unknown
-from state.schema import CHANGE, PARAM, Parameter, encode_value
+from state.schema import CHANGE, PARAM, Parameter
 from tests.node.test_core import new_group
 
 
@@ -23,8 +23,8 @@ def decided(group, height, name, value):
     state = group.nodes["runner02"].state
     view = state.view()
     view.put(CHANGE, Parameter(value), height, name)
-    for table, key, value_of in view.changes():
-        state._take(table, key, value_of, None if value_of is None else encode_value(value_of))
+    for table, key, value_of, _, raw in state.differences(view):
+        state._take(table, key, value_of, raw)
 
 
 def values(group, name):
