@@ -14,7 +14,11 @@ MAX_DEPTH = 8
 INT_MIN, INT_MAX = -(2**63), 2**63 - 1
 
 _SPACES = frozenset(" \t\n\r")
-_STRING = re.compile(r'"((?:[^"\\\x00-\x1f\x7f-\x9f]|\\(?:["\\/]|u[0-9a-fA-F]{4}))*)"')
+_PLAIN = r'[^"\\\x00-\x1f\x7f-\x9f]*'
+_TEXT = rf'"({_PLAIN}(?:\\(?:["\\/]|u[0-9a-fA-F]{{4}}){_PLAIN})*)"'
+_STRING = re.compile(_TEXT)
+_KEY = re.compile(rf"[ \t\n\r]*{_TEXT}[ \t\n\r]*:[ \t\n\r]*")
+_NEXT = re.compile(r"[ \t\n\r]*([,}])")
 _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,18})(?![0-9.eE+-])")
 _ESCAPE = re.compile(r'\\(?:u([0-9a-fA-F]{4})|(["\\/]))')
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -86,18 +90,21 @@ def _object(text: str, at: int, depth: int) -> tuple[dict[str, Any], int]:
     if text[at : at + 1] == "}":
         return found, at + 1
     while True:
-        key, at = _string(text, at)
-        at = _skip(text, at)
-        if text[at : at + 1] != ":" or key in found:
+        match = _KEY.match(text, at)
+        if match is None:
             raise _Bad
-        found[key], at = _value(text, _skip(text, at + 1), depth)
-        at = _skip(text, at)
-        end = text[at : at + 1]
-        if end == "}":
-            return found, at + 1
-        if end != ",":
+        key = match[1]
+        if "\\" in key:
+            key = _unescape(key)
+        if key in found:
             raise _Bad
-        at = _skip(text, at + 1)
+        found[key], at = _value(text, match.end(), depth)
+        match = _NEXT.match(text, at)
+        if match is None:
+            raise _Bad
+        at = match.end()
+        if match[1] == "}":
+            return found, at
 
 
 def _array(text: str, at: int, depth: int) -> tuple[list[Any], int]:

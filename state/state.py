@@ -91,23 +91,27 @@ class State:
 
     def walk(self, table: Table[V], *start: int | str | bytes) -> Iterator[tuple[Key, V]]:
         """The entries whose key begins with ``start``, by key fields."""
-        n = len(start)
-        if table.resident:
-            entries = self._resident[table.name]
-            for key in list(entries.irange(start) if start else entries):
-                if key[:n] != start:
-                    return
-                yield key, entries[key]
-            return
+        return iter(self._resident_under(table, start)) if table.resident else self._stored_under(table, start)
+
+    def _resident_under(self, table: Table[V], start: Key) -> list[tuple[Key, V]]:
+        entries = self._resident[table.name]
+        if not start:
+            return [(key, entries[key]) for key in entries]
+        n, found = len(start), []
+        for key in entries.irange(start):
+            if key[:n] != start:
+                break
+            found.append((key, entries[key]))
+        return found
+
+    def _stored_under(self, table: Table[V], start: Key) -> Iterator[tuple[Key, V]]:
         prefix = _T + table.store_key(start)
         found: dict[bytes, bytes | None] = dict(self._store.iterate(prefix))
         grouped = bool(start) and len(table.fields) > 1
         pending = self._groups.get(_T + table.store_key(start[:1]), {}) if grouped else self._pending
         found.update((stored, raw) for stored, raw in pending.items() if stored.startswith(prefix))
-        for stored in sorted(found):
-            raw = found[stored]
-            if raw is not None:
-                yield table.parse_key(stored[1:]), table.decode(raw)
+        entries = ((stored, found[stored]) for stored in sorted(found))
+        return ((table.parse_key(stored[1:]), table.decode(raw)) for stored, raw in entries if raw is not None)
 
     def root(self, height: int) -> bytes | None:
         """The root after block ``height``, if that was a multiple of round_length and is kept."""

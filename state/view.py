@@ -63,9 +63,13 @@ class View:
         if not written:
             return self._base.walk(table, *start)
         n = len(start)
+        own = {key: value for key, (_, value) in written.items() if key[:n] == start}
+        if not own:
+            return self._base.walk(table, *start)
         merged = dict(self._base.walk(table, *start))
-        merged.update((key, value) for key, (_, value) in written.items() if key[:n] == start)
-        return iter([(key, merged[key]) for key in sorted(merged) if merged[key] is not None])
+        in_order = merged if own.keys() <= merged.keys() else sorted(merged.keys() | own.keys())
+        merged.update(own)
+        return iter([(key, merged[key]) for key in in_order if merged[key] is not None])
 
     def derive(self, table: Table[Any], compute: Callable[["View"], T]) -> T:
         """What ``compute`` makes of a table: kept by the state until an entry of that table changes."""

@@ -31,6 +31,9 @@ OWNER_LIMIT = 3_600 - 60
 _SHARE = 256  # blocks that share a batch
 #: Rounds between two counts of all tokens: it takes a walk through every balance.
 _SUPPLY_ROUNDS = 16
+#: Keys that are remembered of a sender, who may change his with each block; all others are counted as OTHER_KEYS.
+_SENDERS = 100
+OTHER_KEYS = b""
 
 
 class Stopped(Exception):
@@ -208,7 +211,8 @@ class Auditor:
             keys = signers_of(tx, packed, self.genesis.chain)
         for key in keys:
             if key is not None:
-                self.senders.setdefault(account, Counter())[key] += 1
+                seen = self.senders.setdefault(account, Counter())
+                seen[key if key in seen or len(seen) < _SENDERS else OTHER_KEYS] += 1
                 continue
             words = f"a signature of {account}'s transaction recovers to no key"
             self.findings.add("sender_signature", ctx.height, words, account=account, txid=ctx.txid)

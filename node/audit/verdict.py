@@ -4,7 +4,7 @@ from collections import Counter
 
 import msgspec
 
-from node.audit.auditor import Auditor
+from node.audit.auditor import OTHER_KEYS, Auditor
 from node.audit.findings import KINDS, Finding
 from node.audit.payloads import Held, SignersFrom, Wanted
 from node.audit.reports import AGREED, GUEST, MISSING, WRONG, Attendance, RoundSeen
@@ -19,7 +19,7 @@ class Account(msgspec.Struct, frozen=True):
     """What an account did: its rounds as a runner (agreed, wrong, missing), reports without a seat, what was refused.
 
     ``marks``: one letter a round from the history's round ``first`` on (see node/audit/reports.py). ``senders``: the
-    Hive keys that signed its operations, with how often.
+    Hive keys that signed its operations, with how often; beyond the first 100 of them ``others``.
     """
 
     agreed: int
@@ -142,7 +142,10 @@ def _account(auditor: Auditor, found: Attendance) -> Account:
         rejected=found.rejected,
         first=found.first,
         marks=found.marks.decode(),
-        senders={public_key_to_text(key, prefix): count for key, count in sorted(senders.items())},
+        senders={
+            public_key_to_text(key, prefix) if key != OTHER_KEYS else "others": count
+            for key, count in sorted(senders.items())
+        },
     )
 
 

@@ -20,12 +20,14 @@ import msgspec
 from node.errors import FeedError
 from node.feed.segment import SEGMENT_BLOCKS, Frame, frames_of, opened, segment_path, texts_of
 from node.feed.witness import KEY_OPERATIONS
-from node.history.sifted import Entry, Looked, SiftedBody, proof_of, sift, signer_of, signers_of
+from node.history.sifted import Entry, Looked, SiftedBody, is_marked, proof_of, sift, signer_of, signers_of
 from node.history.source import UNREADABLE
 from processors.hive.block import Block, Header, block_id, read_block
 from processors.hive.chain import Chain
+from processors.hive.crypto import remember
 from processors.hive.errors import HiveDataError
 from processors.hive.times import time_from_text
+from processors.hive.transaction import signing_digest
 
 _SIZE = 4  # bytes before each message, big endian
 _PIPE = 1 << 20  # bytes that may wait between a worker and us
@@ -55,7 +57,11 @@ class Order(msgspec.Struct, frozen=True):
 
 
 class Message(msgspec.Struct, frozen=True):
-    """One frame: number of its first block, id of the one before, ids, times; and what is more of some, by index."""
+    """One frame: number of its first block, id of the one before, ids, times; and what is more of some, by index.
+
+    ``recovered``: (signature, digest, key) of those on the group's own transactions. The same signatures came one
+    by one some blocks before, and the state machine, which has one processor, need not recover them.
+    """
 
     first: int
     previous: bytes
@@ -67,6 +73,7 @@ class Message(msgspec.Struct, frozen=True):
     signers: dict[int, dict[int, list[bytes | None]]]
     unproven: dict[int, str]
     unknown: dict[int, str]
+    recovered: list[tuple[bytes, bytes, bytes]]
     failure: str = ""
 
 
@@ -84,6 +91,8 @@ def read_ahead(order: Order) -> Iterator[tuple[Block, Looked]]:
                 raise FeedError(message.failure)
             if message.first != number or (previous and message.previous != previous):
                 raise FeedError(f"the archive {order.folder}: block {message.first} does not follow block {number - 1}")
+            for signature, digest, key in message.recovered:
+                remember(signature, digest, key)
             yield from _blocks(message, order.chain)
             if message.failure:
                 raise FeedError(message.failure)
@@ -157,7 +166,7 @@ def _messages(order: Order) -> Iterator[Message]:
                 yield work.frame(handle, frame, name)
             turn += 1
     except (FeedError, HiveDataError) as error:
-        yield Message(0, b"", [], [], [], [], {}, {}, {}, {}, str(error))
+        yield Message(0, b"", [], [], [], [], {}, {}, {}, {}, [], str(error))
 
 
 def _frames(order: Order) -> Iterator[tuple[int, Frame, str]]:
@@ -191,7 +200,7 @@ class _Work:
         texts = texts_of(handle, frame, name)
         texts = texts[skipped : len(texts) - beyond]
         before = b""
-        message = Message(frame.first + skipped, b"", [], [], [], [], {}, {}, {}, {})
+        message = Message(frame.first + skipped, b"", [], [], [], [], {}, {}, {}, {}, [])
         previous = b""
         for index, text in enumerate(texts):
             number = message.first + index
@@ -230,13 +239,30 @@ class _Work:
             found = sift(block, order.group, order.prefix)
             if found:
                 message.entries[index] = found
-            if found and order.signatures:
-                message.signers[index] = {
-                    position: signers_of(entry[0], entry[1], order.chain)
-                    for position, entry in enumerate(found)
-                    if not isinstance(entry, int)
-                }
+                self._recover(message, index, found)
         return block.header, block.id
+
+    def _recover(self, message: Message, index: int, entries: list[Entry]) -> None:
+        """The keys of the transactions of a block: of all that are handed on if that is asked for, else the group's."""
+        order = self._order
+        signers: dict[int, list[bytes | None]] = {}
+        for position, entry in enumerate(entries):
+            if isinstance(entry, int):
+                continue
+            tx, packed, _ = entry
+            is_ours = is_marked(order.group, tx)
+            if not order.signatures and not is_ours:
+                continue
+            signers[position] = keys = signers_of(tx, packed, order.chain)
+            if is_ours:
+                digest = signing_digest(packed, order.chain)
+                message.recovered.extend(
+                    (signature, digest, key)
+                    for signature, key in zip(tx.signatures, keys, strict=True)
+                    if key is not None
+                )
+        if order.signatures:
+            message.signers[index] = signers
 
 
 def _header(text: bytes, chain: Chain) -> Header:

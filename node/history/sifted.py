@@ -73,6 +73,12 @@ def signers_of(tx: Transaction, packed: bytes, chain: Chain) -> list[bytes | Non
     return found
 
 
+def is_marked(group: str, tx: Transaction) -> bool:
+    """Whether a transaction ends as the group's own do, with a custom_json that it signs (protocol section 6)."""
+    last = tx.operations[-1]
+    return last.name == "custom_json" and last.value["required_auths"] == (group,)
+
+
 class SiftedBody:
     """See processors/hive/body.py: all operations keep their places, foreign ones are without name and value."""
 

@@ -5,8 +5,6 @@ that signing the same digest twice gives the same bytes. Hive's own libraries ch
 signature by the key is as good.
 """
 
-from functools import lru_cache
-
 from processors.hive import crypto_pure
 from processors.hive.errors import SignatureError
 
@@ -19,8 +17,31 @@ except ImportError:  # no wheel for this machine: the same signatures from pure 
 
 ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 _HALF = ORDER // 2
-#: Recoveries that are kept at hand: a signature is looked at when it comes, and again in what it signed.
-_RECOVERED = 1 << 14
+#: Recoveries of one half of those at hand.
+_RECOVERED = 1 << 13
+
+
+class _Recovered:
+    """Recoveries at hand, by compact signature and digest: a signature is looked at when it comes, and again in what it
+    signed. When the young half is full it becomes the old one, and what was the old one is forgotten.
+    """
+
+    def __init__(self) -> None:
+        self._young: dict[tuple[bytes, bytes], bytes] = {}
+        self._old: dict[tuple[bytes, bytes], bytes] = {}
+
+    def get(self, compact: bytes, digest: bytes) -> bytes | None:
+        """The key, or None if it is not at hand."""
+        return self._young.get((compact, digest)) or self._old.get((compact, digest))
+
+    def keep(self, compact: bytes, digest: bytes, key: bytes) -> None:
+        """The key from now on."""
+        if len(self._young) >= _RECOVERED:
+            self._old, self._young = self._young, {}
+        self._young[compact, digest] = key
+
+
+_recovered = _Recovered()
 
 
 def sign(secret: bytes, digest: bytes) -> bytes:
@@ -70,8 +91,23 @@ def recover_any(signature: bytes, digest: bytes) -> bytes:
     return _recover(signature[1:] + bytes([(signature[0] - 27) & 3]), digest)
 
 
-@lru_cache(maxsize=_RECOVERED)
+def remember(signature: bytes, digest: bytes, key: bytes) -> None:
+    """Keep at hand what :func:`recover_any` said of 65 bytes and a digest, in this process or in one of ours.
+
+    Whoever calls it vouches for it: it is not looked at again.
+    """
+    _recovered.keep(signature[1:] + bytes([(signature[0] - 27) & 3]), digest, key)
+
+
 def _recover(compact: bytes, digest: bytes) -> bytes:
+    key = _recovered.get(compact, digest)
+    if key is None:
+        key = _recover_anew(compact, digest)
+        _recovered.keep(compact, digest, key)
+    return key
+
+
+def _recover_anew(compact: bytes, digest: bytes) -> bytes:
     try:
         if not FAST:
             return crypto_pure.recover(compact[:64], compact[64], digest)
