@@ -31,6 +31,7 @@ from state.schema import (
 from state.state import State
 from state.store import Batch, LevelStore, MemoryStore
 from tests.processors.blocks import BlockMaker, Stage, custom_json, custom_json_with_id, member, transfer
+from tests.state.model import but_dirty
 
 PAYOUT = {"to": "receiver", "amount": 5, "asset": "HIVE", "every": 7, "memo": "m"}
 
@@ -227,7 +228,9 @@ def test_replay_and_catching_up_give_the_same(tmp_path: Path, every: int) -> Non
         assert state.current_root() == stage.state.current_root()
         state.flush()
         stage.state.flush()
-        assert list(store.iterate(b"")) == contents(mine)
+        assert but_dirty(store) == but_dirty(mine)
+        # what is noted for the trees may be more where more was written: a restart makes the same of it
+        assert state.current_root() == opened(stage, store).current_root() == opened(stage, mine).current_root()
     level.close()
 
 

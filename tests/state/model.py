@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from state import schema
+from state.layout import DIRTY
 from state.schema import Key, Table
 from state.state import State
 from state.store import Store
@@ -116,6 +117,11 @@ def content(state: State) -> Tables:
 def stored(store: Any) -> dict[bytes, bytes]:
     """Every byte of a store."""
     return dict(store.iterate(b""))
+
+
+def but_dirty(store: Any) -> dict[bytes, bytes]:
+    """Every byte of a store but what it notes for the trees."""
+    return {key: value for key, value in stored(store).items() if key[:1] != DIRTY}
 
 
 def check(state: State, model: Model, height: int) -> None:

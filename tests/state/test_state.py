@@ -74,18 +74,13 @@ def test_blocks_that_share_a_write_give_the_same_store(tmp_path: Path) -> None:
         m.check(other, model, block.head.height)
         if block.head.height % 7 == 0:
             other.flush()
-            assert but_dirty(each) == but_dirty(shared)
+            assert m.but_dirty(each) == m.but_dirty(shared)
             # what is noted as dirty differs where an entry is again what it was: a restart makes the same of it
             assert state_over(each).current_root() == state_over(shared).current_root()
     other.flush()
-    assert but_dirty(each) == but_dirty(shared)
+    assert m.but_dirty(each) == m.but_dirty(shared)
     assert other.current_root() == one.current_root() == model.root()
     other.close()
-
-
-def but_dirty(store: Any) -> dict[bytes, bytes]:
-    """Every byte of a store but what it notes for the trees."""
-    return {key: value for key, value in m.stored(store).items() if key[:1] != DIRTY}
 
 
 def test_what_is_again_as_it_was_costs_the_trees_nothing() -> None:
