@@ -76,9 +76,10 @@ def check(body: dict[str, Any], shape: Shape) -> None:
 
 
 def _keys(body: dict[str, Any], shape: Shape) -> None:
-    needed = {name for name, field in shape.items() if not field.optional}
-    if not needed <= body.keys() <= shape.keys():
-        raise Rejected("bad_keys")
+    if body.keys() != shape.keys():
+        needed = {name for name, field in shape.items() if not field.optional}
+        if not needed <= body.keys() <= shape.keys():
+            raise Rejected("bad_keys")
     for name, field in shape.items():
         if field.inner is not None and type(body.get(name)) is dict:
             _keys(body[name], field.inner)

@@ -8,9 +8,11 @@ from msgspec.structs import replace
 
 from node.audit.findings import KEPT, KINDS, Findings
 from node.audit.verdict import in_words
+from node.devnet.founding import CHAIN, devnet_key
 from node.errors import FeedError
 from processors import signatures, tokens
 from processors.errors import EngineError
+from processors.hive.keys import public_key_to_text
 from processors.hive.transaction import Transaction
 from state.schema import SIG
 from state.snapshot import create
@@ -170,3 +172,16 @@ def test_a_root_or_a_snapshot_that_was_not_come_to_is_not_passed_over(tmp_path):
     assert found.good and (found.checks.trusted, found.checks.snapshots) == (1, 1)
     _, found = audit(play.blocks, play.stage.genesis, to=199, snapshots=tmp_path)
     assert found.deviations == {"snapshot": 1}
+
+
+def test_who_changes_its_key_with_each_block_cannot_make_the_auditor_grow():
+    play = Play(collateral={"runner01": 1_000})
+    play.run(5)
+    keys = [devnet_key(f"key {number}") for number in range(130)]
+    for key in keys:
+        play.block(play.acted([key], custom_json("runner01", "gov_down", '{"amount":1}')))
+    play.block(play.acted([keys[0]], custom_json("runner01", "gov_down", '{"amount":1}')))
+    _, found = audit(play.blocks, play.stage.genesis)
+    seen = found.accounts["runner01"].senders
+    assert len(seen) == 101 and seen["others"] >= 30
+    assert seen[public_key_to_text(keys[0].public, CHAIN.address_prefix)] == 2

@@ -13,6 +13,7 @@ from node.history import past
 from node.history.archived import Archived
 from node.history.sifted import _ALWAYS, NOT_HERE, SiftedBody, sift
 from processors.engine import RULES
+from processors.hive import crypto
 from processors.hive.block import show_header
 from processors.hive.errors import HiveDataError, UnprovenBlockError
 from processors.hive.packed import as_json
@@ -64,6 +65,19 @@ def test_what_comes_out_is_the_same(play, archive, monkeypatch, quick):
     assert whole.good and plain(whole) == plain(sifted)
     assert there.state.trace(whole.height) == here.state.trace(whole.height) == play.stage.state.trace(whole.height)
     assert whole.rejected["node_delete"]["not_member"] > 50  # their places among foreign operations are in the state
+
+
+@pytest.mark.parametrize("quick", [False, True])
+def test_the_signatures_of_the_group_are_recovered_where_they_are_read(play, archive, monkeypatch, quick):
+    """The state machine has one processor: what another one can do ahead of it, it need not do."""
+    monkeypatch.setattr(crypto, "_recovered", crypto._Recovered())
+    here = []
+    genuine = crypto._recover_anew
+    monkeypatch.setattr(crypto, "_recover_anew", lambda compact, digest: here.append(1) or genuine(compact, digest))
+    _, found = from_archive(archive, play.stage.genesis, monkeypatch, merkle=False, signatures=not quick)
+    assert found.good and found.accepted["sig_submit"] > 20
+    waiting = sum(one.end != "confirmed" for one in found.transactions)
+    assert len(here) <= found.accepted["report"] + 4 * waiting, "only of reports, and of what was never broadcast"
 
 
 def test_a_false_transaction_is_seen_by_the_process_that_reads(play, tmp_path, monkeypatch):

@@ -114,6 +114,39 @@ def test_garbage_recovers_to_an_error(signature):
         crypto.recover(signature, bytes(32))
 
 
+def test_what_is_kept_at_hand_is_bounded_and_the_newest_stays(monkeypatch):
+    monkeypatch.setattr(crypto, "_RECOVERED", 10)
+    monkeypatch.setattr(crypto, "_recovered", crypto._Recovered())
+    anew = []
+    genuine = crypto._recover_anew
+    monkeypatch.setattr(
+        crypto, "_recover_anew", lambda compact, digest: anew.append(digest) or genuine(compact, digest)
+    )
+    digests, secret = [bytes([number]) * 32 for number in range(1, 36)], b"\3" * 32
+    for digest in digests:
+        assert crypto.recover(crypto.sign(secret, digest), digest) == crypto.public_key(secret)
+    assert len(crypto._recovered._young) + len(crypto._recovered._old) <= 20
+    anew.clear()
+    for digest in digests:
+        assert crypto.recover(crypto.sign(secret, digest), digest) == crypto.public_key(secret)
+        assert crypto.recover_as_hived(crypto.sign(secret, digest), digest) == crypto.public_key(secret)
+    assert anew == digests, "what is asked for again at once is at hand, what was long ago is not"
+
+
+def test_what_another_process_recovered_is_not_recovered_again(monkeypatch):
+    monkeypatch.setattr(crypto, "_recovered", crypto._Recovered())
+    digest, secret = b"\7" * 32, b"\4" * 32
+    signature = crypto.sign(secret, digest)
+    crypto.remember(signature, digest, crypto.public_key(secret))
+    twin = high_twin(signature)
+    crypto.remember(twin, digest, crypto.public_key(secret))
+    monkeypatch.setattr(crypto, "_recover_anew", lambda compact, digest: pytest.fail("it was at hand"))
+    assert crypto.recover(signature, digest) == crypto.public_key(secret)
+    assert crypto.recover_any(bytes([signature[0] - 4]) + signature[1:], digest) == crypto.public_key(secret)
+    with pytest.raises(SignatureError):
+        crypto.recover(twin, digest)  # what is at hand opens no door that was closed
+
+
 def test_points():
     key = crypto.public_key(b"\1" * 32)
     assert crypto.is_valid_point(key)
