@@ -18,6 +18,7 @@ from state.errors import StateError, StoreDamagedError
 from state.forest import UNKNOWN, Forest
 from state.layout import DIRTY, UNDO
 from state.layout import TABLES as _T
+from state.pending import Pending
 from state.schema import HEAD, SINGLETONS, TABLES, Head
 from state.store import Reader, Store, identify
 from state.table import Key, Table, V, encode_value
@@ -38,9 +39,7 @@ class State:
         self.genesis_hash = genesis_hash
         self._store = store
         self._round_length = round_length
-        self._pending: dict[bytes, bytes | None] = {}
-        # what is pending of tables with several key fields, by table and first field: they are walked by that
-        self._groups: dict[bytes, dict[bytes, bytes | None]] = {}
+        self._pending = Pending(store)
         self._derived: dict[str, dict[Any, Any]] = {}
         self._resident: dict[str, Any] = {table.name: SortedDict() for table in TABLES if table.resident}
         self._resident["meta"] = SortedDict()
@@ -52,8 +51,8 @@ class State:
             found = store.get(_T + table.store_key(table.fixed))
             if found is not None:
                 self._resident["meta"][table.fixed] = table.decode(found)
-        self._forest = Forest(self._raw, self._pending.__setitem__, store.iterate(DIRTY))
-        self._history = History(self._raw, self._pending.__setitem__, trace_keep, round_length)
+        self._forest = Forest(self._pending.get, self._pending.put, store.iterate(DIRTY))
+        self._history = History(self._pending.get, self._pending.put, trace_keep, round_length)
         self._history.open(self.height, store.iterate(UNDO))
         self._broken = False
 
@@ -79,7 +78,7 @@ class State:
         if table.resident:
             found: V | None = self._resident[table.name].get(key)
             return found
-        raw = self._raw(_T + table.store_key(key))
+        raw = self._pending.get(_T + table.store_key(key))
         return None if raw is None else table.decode(raw)
 
     def need(self, table: Table[V], *key: int | str | bytes) -> V:
@@ -91,27 +90,7 @@ class State:
 
     def walk(self, table: Table[V], *start: int | str | bytes) -> Iterator[tuple[Key, V]]:
         """The entries whose key begins with ``start``, by key fields."""
-        return iter(self._resident_under(table, start)) if table.resident else self._stored_under(table, start)
-
-    def _resident_under(self, table: Table[V], start: Key) -> list[tuple[Key, V]]:
-        entries = self._resident[table.name]
-        if not start:
-            return [(key, entries[key]) for key in entries]
-        n, found = len(start), []
-        for key in entries.irange(start):
-            if key[:n] != start:
-                break
-            found.append((key, entries[key]))
-        return found
-
-    def _stored_under(self, table: Table[V], start: Key) -> Iterator[tuple[Key, V]]:
-        prefix = _T + table.store_key(start)
-        found: dict[bytes, bytes | None] = dict(self._store.iterate(prefix))
-        grouped = bool(start) and len(table.fields) > 1
-        pending = self._groups.get(_T + table.store_key(start[:1]), {}) if grouped else self._pending
-        found.update((stored, raw) for stored, raw in pending.items() if stored.startswith(prefix))
-        entries = ((stored, found[stored]) for stored in sorted(found))
-        return ((table.parse_key(stored[1:]), table.decode(raw)) for stored, raw in entries if raw is not None)
+        return iter(self._resident_under(table, start)) if table.resident else self._pending.walk(table, start)
 
     def root(self, height: int) -> bytes | None:
         """The root after block ``height``, if that was a multiple of round_length and is kept."""
@@ -196,7 +175,7 @@ class State:
                 before = self._resident[table.name].get(key)
                 old = None if before is None else encode_value(before)
             else:
-                old = self._raw(_T + table.store_key(key))
+                old = self._pending.get(_T + table.store_key(key))
             if old != raw:
                 yield table, key, value, old, raw
 
@@ -247,16 +226,15 @@ class State:
 
     def flush(self) -> None:
         """Write what is pending as one atom, synced to disk."""
-        if not self._pending:
+        self._forest.note()
+        batch = self._pending.batch()
+        if not batch:
             return
         self._must_be_whole()
-        self._forest.note()
-        batch = list(self._pending.items())
         self._broken = True
         self._store.write(batch, sync=True)
         self._broken = False
         self._pending.clear()
-        self._groups.clear()
 
     def close(self) -> None:
         """Let go of the store; what was not flushed is lost, as if those blocks had not come yet."""
@@ -268,10 +246,16 @@ class State:
         if self._broken:
             raise StateError("a write failed before: restart the node, it goes on from the last whole block")
 
-    def _raw(self, stored: bytes) -> bytes | None:
-        if stored in self._pending:
-            return self._pending[stored]
-        return self._store.get(stored)
+    def _resident_under(self, table: Table[V], start: Key) -> list[tuple[Key, V]]:
+        entries = self._resident[table.name]
+        if not start:
+            return [(key, entries[key]) for key in entries]
+        n, found = len(start), []
+        for key in entries.irange(start):
+            if key[:n] != start:
+                break
+            found.append((key, entries[key]))
+        return found
 
     def _take(self, table: Table[Any], key: Key, value: Any, raw: bytes | None) -> None:
         if table.resident:
@@ -280,10 +264,7 @@ class State:
             else:
                 self._resident[table.name][key] = value
         self._derived.pop(table.name, None)
-        stored = _T + table.store_key(key)
-        self._pending[stored] = raw
-        if len(key) > 1 and not table.resident:
-            self._groups.setdefault(_T + table.store_key(key[:1]), {})[stored] = raw
+        self._pending.put_entry(table, key, raw)
 
     def _values_after(self, height: int) -> Values:
         """What was after block ``height`` of all that may differ now; the trees are brought there too.

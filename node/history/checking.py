@@ -9,10 +9,11 @@ import msgspec
 
 from node.feed.segment import ArchiveError, Frame, opened, texts_of
 from node.feed.witness import KEY_OPERATIONS, changed_key
+from node.history.sifted import proof_of, signer_of
 from node.history.source import UNREADABLE
-from processors.hive.block import Block, read_block, witness_key
+from processors.hive.block import Block, read_block
 from processors.hive.chain import Chain
-from processors.hive.errors import HiveDataError, SignatureError, UnknownOperationError
+from processors.hive.errors import HiveDataError
 
 
 class Stretch(msgspec.Struct, frozen=True):
@@ -91,16 +92,12 @@ class _Check:
             self._prove(block)
 
     def _prove(self, block: Block) -> None:
-        try:
-            block.prove()
-        except UnknownOperationError as error:
-            self.bad(block.number, "not_serialised", f"{error}: this version cannot prove it")
-        except (HiveDataError, *UNREADABLE) as error:
-            self.bad(block.number, "unproven", str(error))
-        try:
-            key = witness_key(block.header)
-        except SignatureError:
-            key = b""
+        unproven, unknown = proof_of(block)
+        if unproven:
+            self.bad(block.number, "unproven", unproven)
+        if unknown:
+            self.bad(block.number, "not_serialised", f"{unknown}: this version cannot prove it")
+        key = signer_of(block.header) or b""
         self.found.append(Seen(block.number, block.header.witness, key, _changes(block)))
 
 
