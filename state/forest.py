@@ -1,8 +1,9 @@
 """The trees of all tables: in the store as of the end of the last round, in memory as of now (protocol section 9).
 
 What changed since is noted as dirty, in the store too, so that a restart in the middle of a round misses nothing. It is
-hashed when that is asked for, with a flush or at the round's end: most of what changes changes again within the round,
-or is gone.
+hashed when that is asked for, with a flush or at the round's end: most of what changes changes again within the round.
+What was not there and is gone again is not hashed at all. (What is again what it was is: the trees must cover what is
+held now, also where it was not what they thought.)
 """
 
 from collections.abc import Callable, Iterator
@@ -108,13 +109,13 @@ class Forest:
 
     def _note(self, name: str) -> None:
         changes = _hashed(self._touched[name])
-        self._touched[name].clear()
         self._dirty[name].update(changes)
         if name in self._now:
             self._now[name][1].update(changes)
         prefix = of_tree(DIRTY, name)
         for k, v in changes.items():
             self._write(prefix + k, v or b"")
+        self._touched[name].clear()  # last: what breaks off here is done again
 
     def _load_dirty(self, entries: Iterator[tuple[bytes, bytes]]) -> None:
         for stored, v in entries:
@@ -123,11 +124,11 @@ class Forest:
 
 
 def _hashed(touched: _Touched) -> _Dirty:
-    """k and v of what was touched and is not again what it was."""
+    """k and v of what was touched, but for what came and went."""
     return {
         sha256(packed).digest(): None if raw is None else sha256(raw).digest()
         for packed, (old, raw) in touched.items()
-        if raw != old
+        if old is not None or raw is not None
     }
 
 

@@ -20,6 +20,10 @@ class Pending:
         self._groups: dict[bytes, dict[bytes, bytes | None]] = {}
         self.put = self._waiting.__setitem__
 
+    def __bool__(self) -> bool:
+        """Whether anything waits."""
+        return bool(self._waiting)
+
     def get(self, stored: bytes) -> bytes | None:
         """The bytes under a key of the store."""
         found = self._waiting.get(stored, _NOT_HERE)

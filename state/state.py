@@ -226,13 +226,12 @@ class State:
 
     def flush(self) -> None:
         """Write what is pending as one atom, synced to disk."""
-        self._forest.note()
-        batch = self._pending.batch()
-        if not batch:
+        if not self._pending:
             return
         self._must_be_whole()
         self._broken = True
-        self._store.write(batch, sync=True)
+        self._forest.note()
+        self._store.write(self._pending.batch(), sync=True)
         self._broken = False
         self._pending.clear()
 

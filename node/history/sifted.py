@@ -12,7 +12,7 @@ from processors.hive.block import Block, Header, witness_key
 from processors.hive.body import Names, Packed
 from processors.hive.chain import Chain
 from processors.hive.crypto import recover_as_hived
-from processors.hive.errors import HiveDataError, SignatureError, UnprovenBlockError
+from processors.hive.errors import HiveDataError, SignatureError, UnknownOperationError, UnprovenBlockError
 from processors.hive.operations import Operation
 from processors.hive.transaction import Transaction, signing_digest
 
@@ -48,8 +48,10 @@ def proof_of(block: Block) -> tuple[str, str]:
         block.prove()
     except UnprovenBlockError as error:
         return str(error), ""
+    except UnknownOperationError as error:
+        return "", f"block {block.number} cannot be serialised: {error}"
     except (HiveDataError, *UNREADABLE) as error:
-        return "", f"block {block.number} cannot be serialised ({type(error).__name__} {error})"
+        return f"block {block.number} is not what Hive would hold ({type(error).__name__} {error})", ""
     return "", ""
 
 

@@ -293,7 +293,7 @@ def test_between_the_lie_and_the_tally_it_holds_back_too(tmp_path):
     run_to_record(group, "payout")
     bad = group.nodes["runner04"]
     start = bad.state.height // 20 * 20 - 20
-    bad.state._pending[b"r" + start.to_bytes(8, "big")] = bytes(32)
+    bad.state._pending.put(b"r" + start.to_bytes(8, "big"), bytes(32))
     found = bad.step(view_of(group), lambda txid: True)
     assert "sign" not in contents(found)
     assert ("hold", "no_agreement") in [(event, fields.get("why")) for _, _, event, fields in group.events]

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from state import schema
+from state import forest, schema
 from state.errors import StateError, StoreDamagedError
-from state.layout import DIRTY, TREES, of_tree
+from state.layout import DIRTY, TABLES, TREES, of_tree
 from state.state import State
 from state.store import Batch, LevelStore, MemoryStore
 from tests.state import model as m
@@ -83,13 +83,12 @@ def test_blocks_that_share_a_write_give_the_same_store(tmp_path: Path) -> None:
     other.close()
 
 
-def test_what_is_again_as_it_was_costs_the_trees_nothing() -> None:
-    """Entries come and go within a round, and one is at its end what it was at its beginning."""
+def test_what_comes_and_goes_within_a_round_costs_the_trees_nothing() -> None:
     store = Counting()
     state = state_over(store)
     m.apply(state, m.Block(schema.Head(10, bytes(20), 0), [(schema.BALANCE, ("a",), _tokens(1))]))
     for height in range(11, 21):
-        amounts = {("a",): _tokens(height % 10 + 1), (f"b{height}",): _tokens(1), (f"b{height - 1}",): None}
+        amounts = {(f"b{height}",): _tokens(1), (f"b{height - 1}",): None}
         writes = [(schema.BALANCE, key, value) for key, value in amounts.items() if height < 20 or key != ("b20",)]
         m.apply(state, m.Block(schema.Head(height, bytes(20), 0), writes), flush=False)
     state.flush()
@@ -97,6 +96,40 @@ def test_what_is_again_as_it_was_costs_the_trees_nothing() -> None:
     assert of_tree(TREES, "meta") in {key[: len(of_tree(TREES, "meta"))] for key, _ in store.written}
     for letter in (TREES, DIRTY):
         assert not [key for key, _ in store.written if key.startswith(of_tree(letter, "balance"))]
+
+
+def test_the_root_covers_what_is_held_where_that_was_damaged_and_is_again_what_it_was() -> None:
+    """A balance that leaves and comes back: what is held is not what the trees had, and the root must say so."""
+    roots = []
+    for flush in (True, False):
+        store = MemoryStore()
+        state = state_over(store)
+        m.apply(state, m.Block(schema.Head(10, bytes(20), 0), [(schema.BALANCE, ("a",), _tokens(10))]))
+        store.write([(TABLES + schema.BALANCE.store_key(("a",)), schema.encode_value(_tokens(99)))], sync=True)
+        for height, amount in ((11, 96), (12, 99)):
+            block = m.Block(schema.Head(height, bytes(20), 0), [(schema.BALANCE, ("a",), _tokens(amount))])
+            m.apply(state, block, flush=flush)
+        held = state_over(MemoryStore())
+        m.apply(held, m.Block(schema.Head(10, bytes(20), 0), [(schema.BALANCE, ("a",), _tokens(99))]))
+        roots.append((state.tree("balance").root(), held.tree("balance").root()))
+    assert roots[0] == roots[1] and roots[0][0] == roots[0][1]
+
+
+def test_what_breaks_off_while_it_is_noted_leaves_the_state_unusable(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = MemoryStore()
+    state = state_over(store)
+    m.apply(state, m.Block(schema.Head(10, bytes(20), 0), [(schema.BALANCE, ("a",), _tokens(10))]))
+    m.apply(state, m.Block(schema.Head(11, bytes(20), 0), [(schema.BALANCE, ("a",), _tokens(11))]), flush=False)
+
+    def interrupted(touched: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(forest, "_hashed", interrupted)
+        state.flush()
+    with pytest.raises(StateError):
+        state.flush()
+    assert state_over(store).height == 10
 
 
 class Counting(MemoryStore):

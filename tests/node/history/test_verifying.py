@@ -297,6 +297,26 @@ def test_an_unknown_operation_is_not_called_good(tmp_path):
     assert kinds(found) == [(107, "not_serialised")] and "newer version" in remedy(folder, found.bad[0])
 
 
+@pytest.mark.parametrize("what", ["no expiration", "operations no list", "negative", "a field less"])
+def test_what_no_version_could_read_is_to_be_fetched_again(tmp_path, what):
+    def change(block):
+        first = block["transactions"][0]
+        if what == "no expiration":
+            del first["expiration"]
+        elif what == "operations no list":
+            first["operations"] = {}
+        elif what == "negative":
+            first["ref_block_num"] = -1
+        else:
+            [operation] = first["operations"]
+            del operation["value"][next(iter(operation["value"]))]
+
+    folder = filled(tmp_path, made(transactions=WITH_UPDATES))
+    rewritten(folder, 107, change)
+    found = verified(folder)
+    assert kinds(found)[0] == (107, "unproven") and "newer version" not in remedy(folder, found.bad[0])
+
+
 # -- witnesses
 
 
