@@ -192,7 +192,8 @@ def _checked(found: Verdict) -> list[str]:
     checks = found.checks
     seen = ["links and ids"]
     seen += ["Merkle roots"] if checks.merkle and not found.caveat else []
-    seen += [f"signatures of {len(found.witnesses)} witnesses and of our operations"] if checks.signatures else []
+    witnesses = f"{len(found.witnesses)} witness{'' if len(found.witnesses) == 1 else 'es'}"
+    seen += [f"signatures of {witnesses} and of our operations"] if checks.signatures else []
     seen += [f"{checks.snapshots} snapshots"] if checks.snapshots else []
     seen += [f"{checks.trusted} roots that were given"] if checks.trusted else []
     return [f"checked      {', '.join(seen)}"]

@@ -79,7 +79,7 @@ def _lines(found: Verified, bad: list[dict[str, Any]]) -> list[str]:
     if found.bad_count > len(bad):
         lines.append(f"and {found.bad_count - len(bad)} more")
     if found.good and found.last >= found.first:
-        witnesses = "" if found.quick else f", {len(found.keys)} witnesses"
+        witnesses = "" if found.quick else f", {len(found.keys)} witness{'' if len(found.keys) == 1 else 'es'}"
         lines.append(f"good: {what} of {span} ({rate}{witnesses})")
     if found.stopped:
         lines.append(f"stopped: go on with --from {found.last + 1}, or once more from the beginning")
