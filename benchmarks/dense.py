@@ -14,7 +14,7 @@ from node.feed.archive import Archive
 from processors.engine import apply_block, begin
 from processors.genesis import Genesis
 from processors.hive.block import read_block
-from processors.hive.transaction import Transaction, pack_transaction, signing_digest, unpack_transaction
+from processors.hive.transaction import Transaction, unpack_transaction
 from processors.hive.types import Authority
 from processors.report import report_digest
 from state.schema import HEADERS, MS, REJECTED, SIG
@@ -80,7 +80,7 @@ class Dense:
             sig = one.signing_key.sign(report_digest(self._genesis.hash, start, root, one.account))
             header = {"num": asked.num, "pre": asked.pre, "exp": asked.exp}
             body = {"v": 1, "height": start, "root": root.hex(), "hdr": header, "ver": "0.1.0", "sig": sig.hex()}
-            yield signed(own(one.account, "report", body, number), one)
+            yield one.account_key.sign_transaction(own(one.account, "report", body, number), CHAIN)
 
     def _signatures(self, number: int) -> tuple[list[Transaction], list[Transaction]]:
         given, sent = [], []
@@ -92,7 +92,8 @@ class Dense:
             have = {key for (_, key), _ in self._state.walk(SIG, op)}
             for one in [who for who in self._people if who.signing_key.public not in have][: 13 - len(have)]:
                 sig = one.signing_key.sign(record.digest)
-                given.append(signed(own(one.account, "sig_submit", {"op": op, "sig": sig.hex()}, number), one))
+                tx = own(one.account, "sig_submit", {"op": op, "sig": sig.hex()}, number)
+                given.append(one.account_key.sign_transaction(tx, CHAIN))
         return given, sent
 
     def _other(self, number: int) -> Transaction:
@@ -111,13 +112,7 @@ class Dense:
 
     def _own(self, who: MemberKeys, name: str, body: dict[str, Any], number: int) -> Transaction:
         self.accepted[name] += 1
-        return signed(own(who.account, name, body, number), who)
-
-
-def signed(tx: Transaction, who: MemberKeys) -> Transaction:
-    """The transaction as its sender signs it."""
-    digest = signing_digest(pack_transaction(tx, CHAIN), CHAIN)
-    return replace(tx, signatures=(who.account_key.sign(digest),))
+        return who.account_key.sign_transaction(own(who.account, name, body, number), CHAIN)
 
 
 def dense_archive(folder: Path, operations: int) -> tuple[Genesis, dict[str, Any], int, dict[str, int]]:

@@ -1,4 +1,4 @@
-"""Spans of time for people."""
+"""Spans of time and counts, for people."""
 
 #: Seconds between two blocks of Hive, where none is missed.
 BLOCK_SECONDS = 3
@@ -13,3 +13,8 @@ def span(seconds: int) -> str:
         if seconds >= unit:
             return f"{seconds // unit} {name} {seconds % unit // lower} {lower_name}"
     return f"{seconds} s"
+
+
+def plural(count: int, one: str, many: str = "") -> str:
+    """A number and its noun."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"

@@ -15,10 +15,7 @@ from state.schema import NAMES
 from state.tree import Tree
 
 _Dirty = dict[bytes, bytes | None]  # k -> v, None = deleted
-_Touched = dict[bytes, list[bytes | None]]  # canonical key -> [value when it was touched first, value now]
-
-#: In place of a value that was before, where nobody knows it: no canonical value is empty.
-UNKNOWN = b""
+_Touched = dict[bytes, tuple[bool, bytes | None]]  # canonical key -> (whether it may be in the trees, value now)
 
 
 class Forest:
@@ -42,9 +39,11 @@ class Forest:
         self.height = None if at is None else int.from_bytes(at, "big")
         self._load_dirty(dirty)
 
-    def change(self, name: str, packed: bytes, old: bytes | None, raw: bytes | None) -> None:
-        """The entry of a table under a canonical key has another value than ``old`` (UNKNOWN if nobody knows)."""
-        self._touched[name].setdefault(packed, [old, None])[1] = raw
+    def change(self, name: str, packed: bytes, raw: bytes | None, *, was_there: bool = True) -> None:
+        """The entry under a canonical key has another value (None = it is gone); ``was_there``: whether it had one."""
+        touched = self._touched[name]
+        first = touched.get(packed)
+        touched[packed] = (was_there if first is None else first[0], raw)
 
     def note(self) -> None:
         """Note in the store what the trees have not seen: what is written now may be all that a restart finds."""
@@ -127,8 +126,8 @@ def _hashed(touched: _Touched) -> _Dirty:
     """k and v of what was touched, but for what came and went."""
     return {
         sha256(packed).digest(): None if raw is None else sha256(raw).digest()
-        for packed, (old, raw) in touched.items()
-        if old is not None or raw is not None
+        for packed, (was_there, raw) in touched.items()
+        if was_there or raw is not None
     }
 
 

@@ -15,7 +15,7 @@ from state import merkle
 from state.canonical import locate
 from state.codec import H
 from state.errors import StateError, StoreDamagedError
-from state.forest import UNKNOWN, Forest
+from state.forest import Forest
 from state.layout import DIRTY, UNDO
 from state.layout import TABLES as _T
 from state.pending import Pending
@@ -189,7 +189,7 @@ class State:
             changed.append([table.name, packed, raw])
             replaced.append(old)
             self._take(table, key, value, raw)
-            self._forest.change(table.name, packed, old, raw)
+            self._forest.change(table.name, packed, raw, was_there=old is not None)
         head = self.head
         self._history.append(head, changed, replaced)
         if head.height % self._round_length == 0:
@@ -295,4 +295,4 @@ class State:
     def _mark(self, values: Values) -> None:
         """These entries have other values than the trees in the store say."""
         for (name, packed), raw in values.items():
-            self._forest.change(name, packed, UNKNOWN, raw)
+            self._forest.change(name, packed, raw)

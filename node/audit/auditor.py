@@ -21,6 +21,7 @@ from processors.genesis import Genesis
 from processors.hive.block import Block
 from processors.hive.crypto import recover
 from processors.hive.errors import HiveDataError, UnknownOperationError
+from processors.hive.transaction import signing_digest
 from processors.registry import Rule
 from state.schema import BALANCE, COLLATERAL, MS, NODE, OWNER_CHANGES, SIG
 from state.state import State
@@ -208,7 +209,7 @@ class Auditor:
         keys = self._looked.signers.get(ctx.position)
         if keys is None:
             tx, packed, _ = ctx.block.transaction(ctx.position)
-            keys = signers_of(tx, packed, self.genesis.chain)
+            keys = signers_of(tx, signing_digest(packed, self.genesis.chain))
         for key in keys:
             if key is not None:
                 seen = self.senders.setdefault(account, Counter())

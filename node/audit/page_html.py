@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from html import escape
 
-from node.span import BLOCK_SECONDS
+from node.span import BLOCK_SECONDS, plural
 
 #: A text of somebody is cut after so many letters.
 _LONGEST = 400
@@ -122,11 +122,6 @@ def units(amount: int) -> str:
     """Smallest units as an amount with three decimals."""
     sign, size = ("-", -amount) if amount < 0 else ("", amount)
     return f"{sign}{size // 1_000:,}.{size % 1_000:03}"
-
-
-def plural(count: int, one: str, many: str = "") -> str:
-    """A number and its noun."""
-    return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
 def left_out(shown: int, count: int, what: str, but: str = "the verdict as JSON has them") -> str:

@@ -12,7 +12,6 @@ from node.audit.page_html import (
     line,
     minutes,
     note,
-    plural,
     right,
     section,
     table,
@@ -22,6 +21,7 @@ from node.audit.page_html import (
 )
 from node.audit.payloads import Wanted
 from node.audit.verdict import Verdict
+from node.span import plural
 
 _HEIGHT = 200
 _GRID = 2  # dots that are nearer than this are one

@@ -12,7 +12,6 @@ from node.audit.page_html import (
     line,
     note,
     percent,
-    plural,
     right,
     said,
     section,
@@ -21,6 +20,7 @@ from node.audit.page_html import (
 )
 from node.audit.reports import ABSENT, AGREED, GUEST, MISSING, WRONG, RoundSeen
 from node.audit.verdict import Account, Verdict
+from node.span import plural
 
 #: So many accounts have a strip, and a line in the table.
 _STRIPS, _LINES = 60, 1_000

@@ -12,7 +12,6 @@ from node.audit.page_html import (
     esc,
     left_out,
     note,
-    plural,
     said,
     section,
     table,
@@ -20,6 +19,7 @@ from node.audit.page_html import (
 )
 from node.audit.payloads import SignersFrom
 from node.audit.verdict import Verdict
+from node.span import plural
 
 #: So many keys have a strip, and a line in the table; so many changes are told.
 _STRIPS, _LINES, _CHANGES = 60, 300, 100

@@ -11,7 +11,6 @@ from node.audit.page_html import (
     code,
     left_out,
     note,
-    plural,
     right,
     section,
     some,
@@ -20,6 +19,7 @@ from node.audit.page_html import (
     word,
 )
 from node.audit.verdict import Account, GroupTransaction, Verdict
+from node.span import plural
 
 _ACCOUNTS, _SENDERS, _TRANSACTIONS, _CODES, _WITNESSES = 1_000, 2, 500, 300, 300
 _NAMES = 6  # in one cell

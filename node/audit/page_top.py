@@ -15,7 +15,6 @@ from node.audit.page_html import (
     lasting,
     left_out,
     line,
-    plural,
     said,
     section,
     table,
@@ -23,6 +22,7 @@ from node.audit.page_html import (
     wide,
 )
 from node.audit.verdict import Verdict
+from node.span import plural
 
 #: So many deviations are shown, and of one kind.
 _MOST, _MOST_OF_A_KIND = 200, 20

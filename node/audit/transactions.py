@@ -20,7 +20,7 @@ from processors.hive.block import reference_prefix
 from processors.hive.errors import UnknownOperationError
 from processors.hive.keys import public_key_to_text
 from processors.hive.operations import Operation, show_operation
-from processors.hive.transaction import Transaction, unpack_transaction
+from processors.hive.transaction import Transaction, signing_digest, unpack_transaction
 from processors.signatures import CANCELLED
 from state.schema import AUTHORITY, HEAD, KEY, MS, Authority, Record
 from state.view import View
@@ -207,7 +207,7 @@ class Transactions:
             self._findings.add("reference_block", ctx.height, words, txid=txid)
 
     def _keys(self, tx: Transaction, packed: bytes) -> list[bytes | None]:
-        return signers_of(tx, packed, self._genesis.chain)
+        return signers_of(tx, signing_digest(packed, self._genesis.chain))
 
     def _names(self, view: View, keys: list[bytes | None]) -> set[str]:
         """Whose keys they are: a member's name, or the key itself."""

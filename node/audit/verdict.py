@@ -9,6 +9,7 @@ from node.audit.findings import KINDS, Finding
 from node.audit.payloads import Held, SignersFrom, Wanted
 from node.audit.reports import AGREED, GUEST, MISSING, WRONG, Attendance, RoundSeen
 from node.audit.transactions import Signed
+from node.span import plural
 from processors.hive.keys import public_key_to_text
 
 #: The form of the value; a later version that changes it counts up.
@@ -192,7 +193,7 @@ def _checked(found: Verdict) -> list[str]:
     checks = found.checks
     seen = ["links and ids"]
     seen += ["Merkle roots"] if checks.merkle and not found.caveat else []
-    witnesses = f"{len(found.witnesses)} witness{'' if len(found.witnesses) == 1 else 'es'}"
+    witnesses = plural(len(found.witnesses), "witness", "witnesses")
     seen += [f"signatures of {witnesses} and of our operations"] if checks.signatures else []
     seen += [f"{checks.snapshots} snapshots"] if checks.snapshots else []
     seen += [f"{checks.trusted} roots that were given"] if checks.trusted else []

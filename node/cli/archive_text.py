@@ -10,6 +10,7 @@ from node.config import ApiConfig
 from node.feed.segment import SEGMENT_BLOCKS, frames_of, opened, segment_path, starts_of
 from node.history.verifying import Asked, Verified, remedy, span_of
 from node.log import one_line
+from node.span import plural
 from processors.hive.keys import public_key_to_text
 
 _WORDS = {
@@ -79,7 +80,7 @@ def _lines(found: Verified, bad: list[dict[str, Any]]) -> list[str]:
     if found.bad_count > len(bad):
         lines.append(f"and {found.bad_count - len(bad)} more")
     if found.good and found.last >= found.first:
-        witnesses = "" if found.quick else f", {len(found.keys)} witness{'' if len(found.keys) == 1 else 'es'}"
+        witnesses = "" if found.quick else f", {plural(len(found.keys), 'witness', 'witnesses')}"
         lines.append(f"good: {what} of {span} ({rate}{witnesses})")
     if found.stopped:
         lines.append(f"stopped: go on with --from {found.last + 1}, or once more from the beginning")

@@ -26,10 +26,12 @@ Progress = Callable[[int], None]
 
 
 @contextmanager
-def scratch_store(genesis: Genesis) -> Iterator[LevelStore]:
-    """A new store, in a folder that is thrown away."""
+def scratch_store(genesis: Genesis, fill: Callable[[Path], None] = lambda place: None) -> Iterator[LevelStore]:
+    """A new store, in a folder that is thrown away; ``fill`` may put one there before it is opened."""
     with tempfile.TemporaryDirectory(prefix="waggle-past-") as folder:
-        store = LevelStore(Path(folder) / "state", genesis.hash)
+        place = Path(folder) / "state"
+        fill(place)
+        store = LevelStore(place, genesis.hash)
         try:
             yield store
         finally:
@@ -47,16 +49,10 @@ def state_at(
     """
     if height < genesis.start_block:
         raise FeedError(f"the group begins with block {genesis.start_block}: there is no state of {height}")
-    with tempfile.TemporaryDirectory(prefix="waggle-past-") as folder:
-        place = Path(folder) / "state"
-        _begin(place, genesis, height, snapshots)
-        store = LevelStore(place, genesis.hash)
-        try:
-            state = open_state(genesis, store)
-            advance(state, history, genesis, height, progress)
-            yield state
-        finally:
-            store.close()
+    with scratch_store(genesis, lambda place: _begin(place, genesis, height, snapshots)) as store:
+        state = open_state(genesis, store)
+        advance(state, history, genesis, height, progress)
+        yield state
 
 
 def advance(

@@ -64,16 +64,16 @@ class Message(msgspec.Struct, frozen=True):
     """
 
     first: int
-    previous: bytes
-    ids: list[bytes]
-    times: list[int]
-    witnesses: list[str]
-    keys: list[bytes | None]
-    entries: dict[int, list[Entry]]
-    signers: dict[int, dict[int, list[bytes | None]]]
-    unproven: dict[int, str]
-    unknown: dict[int, str]
-    recovered: list[tuple[bytes, bytes, bytes]]
+    previous: bytes = b""
+    ids: list[bytes] = []
+    times: list[int] = []
+    witnesses: list[str] = []
+    keys: list[bytes | None] = []
+    entries: dict[int, list[Entry]] = {}
+    signers: dict[int, dict[int, list[bytes | None]]] = {}
+    unproven: dict[int, str] = {}
+    unknown: dict[int, str] = {}
+    recovered: list[tuple[bytes, bytes, bytes]] = []
     failure: str = ""
 
 
@@ -166,7 +166,7 @@ def _messages(order: Order) -> Iterator[Message]:
                 yield work.frame(handle, frame, name)
             turn += 1
     except (FeedError, HiveDataError) as error:
-        yield Message(0, b"", [], [], [], [], {}, {}, {}, {}, [], str(error))
+        yield Message(0, failure=str(error))
 
 
 def _frames(order: Order) -> Iterator[tuple[int, Frame, str]]:
@@ -200,7 +200,7 @@ class _Work:
         texts = texts_of(handle, frame, name)
         texts = texts[skipped : len(texts) - beyond]
         before = b""
-        message = Message(frame.first + skipped, b"", [], [], [], [], {}, {}, {}, {}, [])
+        message = Message(frame.first + skipped)
         previous = b""
         for index, text in enumerate(texts):
             number = message.first + index
@@ -253,9 +253,9 @@ class _Work:
             is_ours = is_marked(order.group, tx)
             if not order.signatures and not is_ours:
                 continue
-            signers[position] = keys = signers_of(tx, packed, order.chain)
+            digest = signing_digest(packed, order.chain)
+            signers[position] = keys = signers_of(tx, digest)
             if is_ours:
-                digest = signing_digest(packed, order.chain)
                 message.recovered.extend(
                     (signature, digest, key)
                     for signature, key in zip(tx.signatures, keys, strict=True)

@@ -10,11 +10,10 @@ import msgspec
 from node.history.source import UNREADABLE
 from processors.hive.block import Block, Header, witness_key
 from processors.hive.body import Names, Packed
-from processors.hive.chain import Chain
 from processors.hive.crypto import recover_as_hived
 from processors.hive.errors import HiveDataError, SignatureError, UnknownOperationError, UnprovenBlockError
 from processors.hive.operations import Operation
-from processors.hive.transaction import Transaction, signing_digest
+from processors.hive.transaction import Transaction
 
 #: The name of an operation that was not handed on: none of Hive's, so no rule listens to it.
 NOT_HERE = "not_here"
@@ -63,9 +62,8 @@ def signer_of(header: Header) -> bytes | None:
         return None
 
 
-def signers_of(tx: Transaction, packed: bytes, chain: Chain) -> list[bytes | None]:
-    """The key of each signature of a transaction, as hived recovers it; None of what recovers to none."""
-    digest = signing_digest(packed, chain)
+def signers_of(tx: Transaction, digest: bytes) -> list[bytes | None]:
+    """The key of each signature of a transaction over its digest, as hived recovers it; None of what has none."""
     found: list[bytes | None] = []
     for signature in tx.signatures:
         try:

@@ -12,7 +12,6 @@ from node.sim.plan import SLOT_MS, Fault
 from node.sim.scene import Scene
 from node.sim.upkeep import begin_with, rewind
 from state.errors import StateError
-from state.forest import UNKNOWN
 from state.layout import TABLES
 from state.schema import BALANCE, COLLATERAL, NODE, QUEUE, STANDING
 from state.snapshot import heights, read_manifest
@@ -130,7 +129,7 @@ class OperatorsFaults:
         table, key, false = place
         raw = encode_value(false)
         state._take(table, key, false, raw)
-        state._forest.change(table.name, table.key(key), UNKNOWN, raw)
+        state._forest.change(table.name, table.key(key), raw)
         self._struck(machine, place)
 
     def _on_disk(self, machine: Machine, state: State, place: Place) -> None:

@@ -234,20 +234,21 @@ class Teller:
         root, true = bytes.fromhex(body["root"]), self._auditor.roots.get(body["height"])
         if true is None or root == true:
             return False
-        with contextlib.suppress(SignatureError):
-            digest = report_digest(self._genesis.hash, body["height"], root, account)
-            return recover(bytes.fromhex(body["sig"]), digest) in self._keys
-        return False
+        return self._signer(account, body, body["height"]) in self._keys
 
     def _is_another(self, account: str, body: dict[str, Any], start: int, held: set[tuple[bytes, str]]) -> bool:
         """Whether a second report is of another root, and signed by a key of the member."""
-        root = bytes.fromhex(body["root"])
-        if root == self._first[account]:
+        if bytes.fromhex(body["root"]) == self._first[account]:
             return False
-        with contextlib.suppress(SignatureError):
-            digest = report_digest(self._genesis.hash, start, root, account)
-            return (recover(bytes.fromhex(body["sig"]), digest), account) in held
-        return False
+        return (self._signer(account, body, start), account) in held
+
+    def _signer(self, account: str, body: dict[str, Any], height: int) -> bytes | None:
+        """The key that signed a report of this body, if it was for ``height``."""
+        digest = report_digest(self._genesis.hash, height, bytes.fromhex(body["root"]), account)
+        try:
+            return recover(bytes.fromhex(body["sig"]), digest)
+        except SignatureError:
+            return None
 
     def _header(self, number: int) -> dict[str, int]:
         """The triple that a report must name."""

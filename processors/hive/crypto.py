@@ -69,7 +69,7 @@ def recover(signature: bytes, digest: bytes) -> bytes:
     """
     if len(signature) != 65 or not 31 <= signature[0] <= 34 or not is_low_s(signature):
         raise SignatureError("a signature has 65 bytes, the first 31..34, and low s")
-    return _recover(signature[1:] + bytes([signature[0] - 31]), digest)
+    return _recover(_compact(signature), digest)
 
 
 def recover_as_hived(signature: bytes, digest: bytes) -> bytes:
@@ -81,14 +81,14 @@ def recover_as_hived(signature: bytes, digest: bytes) -> bytes:
         raise SignatureError("a signature has 65 bytes, the first 27..34")
     if not is_low_s(signature):
         raise SignatureError("signature is not canonical")
-    return _recover(signature[1:] + bytes([(signature[0] - 27) & 3]), digest)
+    return _recover(_compact(signature), digest)
 
 
 def recover_any(signature: bytes, digest: bytes) -> bytes:
     """33 bytes of the key, high s allowed: for blocks from before the rule. Raises SignatureError."""
     if len(signature) != 65 or not 27 <= signature[0] < 35:
         raise SignatureError("a signature has 65 bytes, the first 27..34")
-    return _recover(signature[1:] + bytes([(signature[0] - 27) & 3]), digest)
+    return _recover(_compact(signature), digest)
 
 
 def remember(signature: bytes, digest: bytes, key: bytes) -> None:
@@ -96,7 +96,12 @@ def remember(signature: bytes, digest: bytes, key: bytes) -> None:
 
     Whoever calls it vouches for it: it is not looked at again.
     """
-    _recovered.keep(signature[1:] + bytes([(signature[0] - 27) & 3]), digest, key)
+    _recovered.keep(_compact(signature), digest, key)
+
+
+def _compact(signature: bytes) -> bytes:
+    """r, s, recovery id, of 65 bytes whose first is 27 or 31 more than that."""
+    return signature[1:] + bytes([(signature[0] - 27) & 3])
 
 
 def _recover(compact: bytes, digest: bytes) -> bytes:

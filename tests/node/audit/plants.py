@@ -13,7 +13,6 @@ from processors import emergencies, engine, members, strict_json, upgrades
 from processors.hive.operations import Operation
 from processors.hive.transaction import Transaction
 from processors.hive.types import Asset
-from state.forest import UNKNOWN
 from state.schema import COLLATERAL, REJECTED, Collateral, encode_value
 from state.snapshot import create
 from state.store import MemoryStore
@@ -343,7 +342,7 @@ def _(folder: Path) -> Planted:
     play.run(10)
     other, key, poor = play.stage.states[1], ("runner01",), Collateral(999, 0)
     other._take(COLLATERAL, key, poor, encode_value(poor))
-    other._forest.change(COLLATERAL.name, COLLATERAL.key(key), UNKNOWN, encode_value(poor))
+    other._forest.change(COLLATERAL.name, COLLATERAL.key(key), encode_value(poor))
     play.round_end()
     list(create(other.freeze(), folder))
     play.run(3)
